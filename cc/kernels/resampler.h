@@ -1,0 +1,46 @@
+// What the resampler's kernels take, for every device: plain pointers and
+// sizes, no TensorFlow.  The caller owns all memory and has checked all shapes.
+
+#ifndef TF_STN_CC_KERNELS_RESAMPLER_H_
+#define TF_STN_CC_KERNELS_RESAMPLER_H_
+
+#include <cstdint>
+
+#include "cc/core/coordinates.h"
+#include "cc/core/modes.h"
+#include "cc/core/stencil.h"
+
+namespace tf_stn {
+
+template <int Rank>
+struct ResamplerSizes {
+  Extent<Rank> image;
+  int64_t images;
+  int64_t points_per_image;
+
+  int64_t points() const { return images * points_per_image; }
+};
+
+template <int Rank, typename T>
+struct ResamplerArguments {
+  Modes modes;
+  ResamplerSizes<Rank> sizes;
+  const T* data;              // [images, ..., channels]
+  const Coordinate<T>* warp;  // [images, points_per_image, Rank]
+  T* output;                  // [images, points_per_image, channels]
+};
+
+template <int Rank, typename T>
+struct ResamplerGradArguments {
+  Modes modes;
+  ResamplerSizes<Rank> sizes;
+  const T* data;
+  const Coordinate<T>* warp;
+  const T* grad_output;      // [images, points_per_image, channels]
+  T* grad_data;              // As data; null if nobody needs it.
+  Coordinate<T>* grad_warp;  // As warp; null if nobody needs it.
+};
+
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_RESAMPLER_H_

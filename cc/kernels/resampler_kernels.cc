@@ -1,0 +1,279 @@
+// The resampler as TensorFlow ops: checks, allocates, shares the work among
+// threads and registers a kernel for each device and data type.
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "cc/core/resample.h"
+#include "cc/core/shapes.h"
+#include "cc/kernels/resampler.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/util/work_sharder.h"
+
+namespace tf_stn {
+
+using tensorflow::DataTypeToEnum;
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+using CPUDevice = Eigen::ThreadPoolDevice;
+
+namespace functor {
+
+// One functor per device; each fills the outputs that its arguments point to.
+template <typename Device, int Rank, typename T>
+struct Resampler {
+  void operator()(OpKernelContext* context, const ResamplerArguments<Rank, T>& arguments);
+};
+
+template <typename Device, int Rank, typename T>
+struct ResamplerGrad {
+  void operator()(OpKernelContext* context, const ResamplerGradArguments<Rank, T>& arguments);
+};
+
+namespace {
+
+// Rough cost in cycles of one stencil, and of one channel at one of its pixels.
+constexpr int64_t kStencilCost = 40;
+constexpr int64_t kTapCost = 2;
+
+template <typename Work>
+void ShardOnCpu(OpKernelContext* context, int64_t total, int64_t cost, const Work& work) {
+  const auto& threads = *context->device()->tensorflow_cpu_worker_threads();
+  tensorflow::Shard(threads.num_threads, threads.workers, total, cost, work);
+}
+
+template <typename Stencil>
+int64_t PointCost(const Extent<Stencil::kRank>& image) {
+  return kStencilCost + kTapCost * Stencil::kCount * image.channels;
+}
+
+// Computes grad_data.  The work is divided into bands of rows, several for each
+// image if there are fewer images than threads.  Each band looks at all points
+// of its image and adds those that touch it, in their order.
+template <typename Stencil, typename Points, typename T>
+void DataGradientOnCpu(OpKernelContext* context, const Points& points,
+                       const ResamplerGradArguments<Stencil::kRank, T>& arguments) {
+  using Real = typename Stencil::Real;
+  const auto& sizes = arguments.sizes;
+  const Extent<Stencil::kRank>& image = sizes.image;
+  if (sizes.images == 0 || image.elements() == 0) return;
+
+  // Half types are summed in a copy of the right precision.
+  Tensor sums;
+  Real* grad_data = nullptr;
+  if constexpr (std::is_same_v<T, Real>) {
+    grad_data = arguments.grad_data;
+  } else {
+    TensorShape shape;
+    OP_REQUIRES_OK(context, shape.AddDimWithStatus(sizes.images));
+    OP_REQUIRES_OK(context, shape.AddDimWithStatus(image.elements()));
+    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<Real>::value, shape, &sums));
+    grad_data = sums.flat<Real>().data();
+  }
+
+  const int64_t rows = image.size[0];
+  const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
+  const int64_t bands = std::min(rows, (threads + sizes.images - 1) / sizes.images);
+  const int64_t cost = kTapCost * image.elements() / bands +
+                       sizes.points_per_image * (kStencilCost + PointCost<Stencil>(image) / bands);
+  ShardOnCpu(context, sizes.images * bands, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / bands;
+      const int64_t band = i % bands;
+      const int64_t row_begin = rows * band / bands;
+      const int64_t row_end = rows * (band + 1) / bands;
+      Real* grad_image = grad_data + n * image.elements();
+      DataGradientOfRows<Stencil>(image, points, sizes.points_per_image, arguments.grad_output, n,
+                                  row_begin, row_end, grad_image);
+      if constexpr (!std::is_same_v<T, Real>) {
+        std::transform(
+            grad_image + row_begin * image.row_elements(),
+            grad_image + row_end * image.row_elements(),
+            arguments.grad_data + n * image.elements() + row_begin * image.row_elements(),
+            [](Real sum) { return static_cast<T>(sum); });
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <int Rank, typename T>
+struct Resampler<CPUDevice, Rank, T> {
+  void operator()(OpKernelContext* context, const ResamplerArguments<Rank, T>& arguments) {
+    const auto& sizes = arguments.sizes;
+    const WarpPoints<Rank, Coordinate<T>> points{arguments.warp};
+    VisitStencil<Rank, Coordinate<T>>(arguments.modes, [&](auto tag) {
+      using Stencil = typename decltype(tag)::type;
+      ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image),
+                 [&](int64_t begin, int64_t end) {
+                   SamplePoints<Stencil>(sizes.image, points, sizes.points_per_image,
+                                         arguments.data, begin, end, arguments.output);
+                 });
+    });
+  }
+};
+
+template <int Rank, typename T>
+struct ResamplerGrad<CPUDevice, Rank, T> {
+  void operator()(OpKernelContext* context, const ResamplerGradArguments<Rank, T>& arguments) {
+    const auto& sizes = arguments.sizes;
+    const WarpPoints<Rank, Coordinate<T>> points{arguments.warp};
+    VisitStencil<Rank, Coordinate<T>>(arguments.modes, [&](auto tag) {
+      using Stencil = typename decltype(tag)::type;
+      if (arguments.grad_data != nullptr) DataGradientOnCpu<Stencil>(context, points, arguments);
+      if (arguments.grad_warp == nullptr) return;
+      ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image),
+                 [&](int64_t begin, int64_t end) {
+                   WarpGradientOfPoints<Stencil>(sizes.image, points, sizes.points_per_image,
+                                                 arguments.data, arguments.grad_output, begin, end,
+                                                 arguments.grad_warp);
+                 });
+    });
+  }
+};
+
+}  // namespace functor
+
+namespace {
+
+constexpr int kRank = 2;
+
+PartialShape ToPartialShape(const TensorShape& shape) {
+  const auto sizes = shape.dim_sizes();
+  return PartialShape(std::vector<int64_t>(sizes.begin(), sizes.end()));
+}
+
+// REQUIRES: the shapes have passed CheckResamplerShapes().
+ResamplerSizes<kRank> SizesOf(const Tensor& data, const Tensor& warp) {
+  ResamplerSizes<kRank> sizes;
+  sizes.image = {{data.dim_size(1), data.dim_size(2)}, data.dim_size(3)};
+  sizes.images = data.dim_size(0);
+  // From the number of elements, since the product of the sizes of an empty
+  // tensor may overflow.
+  sizes.points_per_image = sizes.images == 0 ? 0 : warp.NumElements() / kRank / sizes.images;
+  return sizes;
+}
+
+Modes ReadModes(OpKernelConstruction* context) {
+  Modes modes;
+  std::string name;
+  const auto read = [&](const char* attribute, auto parse, auto* mode) {
+    OP_REQUIRES_OK(context, context->GetAttr(attribute, &name));
+    OP_REQUIRES(
+        context, parse(name, mode),
+        absl::InvalidArgumentError(absl::StrCat("`", attribute, "` has no mode '", name, "'")));
+  };
+  read("interpolation", ParseInterpolation, &modes.interpolation);
+  read("padding", ParsePadding, &modes.padding);
+  return modes;
+}
+
+template <typename Device, typename T>
+class ResamplerOp : public OpKernel {
+ public:
+  explicit ResamplerOp(OpKernelConstruction* context)
+      : OpKernel(context), modes_(ReadModes(context)) {}
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& data = context->input(0);
+    const Tensor& warp = context->input(1);
+    const std::string error =
+        CheckResamplerShapes(ToPartialShape(data.shape()), ToPartialShape(warp.shape()));
+    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+
+    TensorShape shape = warp.shape();
+    OP_REQUIRES_OK(context, shape.SetDimWithStatus(shape.dims() - 1, data.dim_size(3)));
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    if (output->NumElements() == 0) return;
+
+    functor::Resampler<Device, kRank, T>()(
+        context, {modes_, SizesOf(data, warp), data.flat<T>().data(),
+                  warp.flat<Coordinate<T>>().data(), output->flat<T>().data()});
+  }
+
+ private:
+  const Modes modes_;
+};
+
+template <typename Device, typename T>
+class ResamplerGradOp : public OpKernel {
+ public:
+  explicit ResamplerGradOp(OpKernelConstruction* context)
+      : OpKernel(context), modes_(ReadModes(context)) {
+    OP_REQUIRES_OK(context, context->GetAttr("compute_grad_data", &compute_[0]));
+    OP_REQUIRES_OK(context, context->GetAttr("compute_grad_warp", &compute_[1]));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& data = context->input(0);
+    const Tensor& warp = context->input(1);
+    const Tensor& grad_output = context->input(2);
+    const std::string error =
+        CheckResamplerGradShapes(ToPartialShape(data.shape()), ToPartialShape(warp.shape()),
+                                 ToPartialShape(grad_output.shape()));
+    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+
+    ResamplerGradArguments<kRank, T> arguments{modes_,
+                                               SizesOf(data, warp),
+                                               data.flat<T>().data(),
+                                               warp.flat<Coordinate<T>>().data(),
+                                               grad_output.flat<T>().data(),
+                                               nullptr,
+                                               nullptr};
+    OP_REQUIRES_OK(context, Allocate(context, 0, data.shape(), &arguments.grad_data));
+    OP_REQUIRES_OK(context, Allocate(context, 1, warp.shape(), &arguments.grad_warp));
+    functor::ResamplerGrad<Device, kRank, T>()(context, arguments);
+  }
+
+ private:
+  // Points `gradient` to output `index`, or leaves it null if nobody needs it.
+  template <typename Real>
+  absl::Status Allocate(OpKernelContext* context, int index, const TensorShape& shape,
+                        Real** gradient) const {
+    if (!context->output_required(index)) return absl::OkStatus();
+    Tensor* output = nullptr;
+    if (!compute_[index]) return context->allocate_output(index, TensorShape({0}), &output);
+    TF_RETURN_IF_ERROR(context->allocate_output(index, shape, &output));
+    if (output->NumElements() > 0) *gradient = output->flat<Real>().data();
+    return absl::OkStatus();
+  }
+
+  const Modes modes_;
+  bool compute_[2] = {true, true};
+};
+
+// The types here are those that the ops advertise; a test compares the lists.
+#define TF_STN_REGISTER(DEVICE, T)                                     \
+  REGISTER_KERNEL_BUILDER(Name("TfStn>Resampler")                      \
+                              .Device(tensorflow::DEVICE_##DEVICE)     \
+                              .TypeConstraint<T>("T")                  \
+                              .TypeConstraint<Coordinate<T>>("Twarp"), \
+                          ResamplerOp<DEVICE##Device, T>);             \
+  REGISTER_KERNEL_BUILDER(Name("TfStn>ResamplerGrad")                  \
+                              .Device(tensorflow::DEVICE_##DEVICE)     \
+                              .TypeConstraint<T>("T")                  \
+                              .TypeConstraint<Coordinate<T>>("Twarp"), \
+                          ResamplerGradOp<DEVICE##Device, T>)
+
+TF_STN_REGISTER(CPU, Eigen::half);
+TF_STN_REGISTER(CPU, Eigen::bfloat16);
+TF_STN_REGISTER(CPU, float);
+TF_STN_REGISTER(CPU, double);
+
+#undef TF_STN_REGISTER
+
+}  // namespace
+}  // namespace tf_stn

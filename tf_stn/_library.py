@@ -1,0 +1,68 @@
+"""Finds the compiled library, checks that this TensorFlow can load it, loads it once.
+
+It is loaded when the package is imported, not on first use: a SavedModel that
+holds its ops can then be loaded after `import tf_stn` alone.
+"""
+
+import importlib.metadata
+import pathlib
+import types
+
+try:
+    import tensorflow as tf
+except ImportError as error:
+    raise ImportError(
+        "tf_stn needs TensorFlow, which cannot be imported. Install it with: "
+        "pip install 'tf-stn[cpu]' or pip install 'tf-stn[gpu]'"
+    ) from error
+
+PACKAGE = pathlib.Path(__file__).parent
+LIBRARY = PACKAGE / "_tf_stn.so"
+
+
+def _installed_tensorflow() -> str:
+    """Returns the name of the distribution that provides `tensorflow`."""
+    for name in ("tensorflow-cpu", "tensorflow"):
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return name
+    return "tensorflow"
+
+
+def check_tensorflow(built_for: str, running: str) -> None:
+    """Raises an ImportError unless the minor versions agree.
+
+    TensorFlow's C++ interface changes between minors: a library of another one
+    fails to load with a missing symbol, or worse, loads.
+
+    Args:
+      built_for: Minor version such as `"2.21"`.
+      running: Full version such as `"2.21.0"`.
+    """
+    minor = ".".join(running.split(".")[:2])
+    if minor == built_for:
+        return
+    raise ImportError(
+        f"tf_stn was built for TensorFlow {built_for} and cannot be used with TensorFlow "
+        f"{running}. Install the one it was built for:\n"
+        f"    pip install '{_installed_tensorflow()}=={built_for}.*'\n"
+        f"or build tf_stn for the one you have, from its source folder:\n"
+        f"    TF_STN_TENSORFLOW={minor} pip install --force-reinstall --no-deps ."
+    )
+
+
+def _load() -> types.ModuleType:
+    try:
+        from tf_stn import _build_info
+    except ImportError as error:
+        raise ImportError(
+            f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source "
+            "folder, with: pip install --no-build-isolation --editable ."
+        ) from error
+    check_tensorflow(_build_info.TENSORFLOW, tf.__version__)
+    return tf.load_op_library(str(LIBRARY))
+
+
+ops = _load()

@@ -1,0 +1,112 @@
+"""Samples images at real-valued coordinates, differentiably."""
+
+import tensorflow as tf
+
+from tf_stn._library import ops
+
+INTERPOLATIONS = ("linear",)
+PADDINGS = ("zeros",)
+DATA_TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
+
+
+def coordinate_type(dtype: tf.DType) -> tf.DType:
+    """Returns the type in which coordinates for `dtype` are kept: float32 or float64."""
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
+def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
+    """Converts `value` to a tensor of type `dtype`; complex numbers and text are errors.
+
+    Numbers in lists are converted at once, so that float64 loses nothing.
+    """
+    tensor = tf.convert_to_tensor(value, dtype_hint=dtype)
+    if tensor.dtype == dtype:
+        return tensor
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
+        raise TypeError(f"`{argument}` must hold real numbers, received {tensor.dtype.name}")
+    return tf.cast(tensor, dtype)
+
+
+def check_mode(argument: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises a ValueError unless `value` is one of `known`."""
+    if value not in known:
+        names = ", ".join(repr(name) for name in known)
+        raise ValueError(f"`{argument}` must be one of {names}, received {value!r}")
+
+
+def resampler(
+    data: tf.Tensor,
+    warp: tf.Tensor,
+    interpolation: str = "linear",
+    padding: str = "zeros",
+    name: str | None = None,
+) -> tf.Tensor:
+    """Samples images at real-valued pixel coordinates.
+
+    Pixel `(0, 0)` has its centre at `(0, 0)`, so an image of width `W` spans `x` in
+    `[0, W - 1]`. Normalised coordinates are the grid generator's business; see
+    `tf_stn.affine_grid`.
+
+    >>> image = tf.reshape([0., 10., 20., 30.], [1, 2, 2, 1])
+    >>> tf_stn.resampler(image, [[[0.5, 0.0], [1.0, 0.5]]])[0, :, 0].numpy()
+    array([ 5., 20.], dtype=float32)
+
+    Args:
+      data: `[batch, height, width, channels]`, float16, bfloat16, float32 or float64.
+      warp: `[batch, ..., 2]`, as `(x, y)` in pixels with `x` along the width. Any real type;
+        computed in float64 where `data` is float64, otherwise in float32: half precision
+        cannot tell neighbouring pixels apart beyond 2048. NaN gives NaN; infinite or huge
+        is outside the image.
+      interpolation: How neighbouring pixels are blended. `"linear"` (default): by distance
+        along each axis, over the two nearest. A pixel of weight zero is not read, so on a
+        pixel centre the sample is that pixel, bit for bit.
+      padding: What lies outside the image. `"zeros"` (default): `0 0 0 | a b c d | 0 0 0`,
+        so that samples fade to zero over one pixel.
+      name: Name of the operation.
+
+    Returns:
+      `[batch, ..., channels]`, of the type of `data`. The same bits for any number of threads.
+
+    Gradients:
+      `data`: exact, summed in float32 for half types, the same bits for any number of threads;
+      points with a NaN coordinate contribute nothing. `warp`: exact between pixel centres and
+      right-hand on them; zero outside the image, NaN for a NaN coordinate. Only the gradients
+      that somebody needs are computed. Gradients of gradients are not defined yet, and asking
+      for one raises a LookupError.
+
+    Raises:
+      TypeError: `data` or `warp` is of another type.
+      ValueError: unknown mode; in graph mode also mismatched shapes.
+      tf.errors.InvalidArgumentError: mismatched shapes, or an image without pixels where there
+        are points.
+
+    Reference:
+      Jaderberg et al., Spatial Transformer Networks, 2015, equations 5 to 7,
+      https://arxiv.org/abs/1506.02025
+    """
+    check_mode("interpolation", interpolation, INTERPOLATIONS)
+    check_mode("padding", padding, PADDINGS)
+    data = tf.convert_to_tensor(data)
+    if data.dtype not in DATA_TYPES:
+        raise TypeError(
+            "`data` must be of type float16, bfloat16, float32 or float64, "
+            f"received {data.dtype.name}"
+        )
+    warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
+    return ops.tf_stn_resampler(data, warp, interpolation=interpolation, padding=padding, name=name)
+
+
+@tf.RegisterGradient("TfStn>Resampler")
+def _resampler_gradient(op, grad_output):
+    # A tape knows which inputs need no gradient. `tf.gradients` does not say, but in its graphs
+    # the executor tells the kernel which outputs nobody consumes.
+    unneeded = getattr(op, "skip_input_indices", None) or ()
+    gradients = ops.tf_stn_resampler_grad(
+        *op.inputs,
+        grad_output,
+        interpolation=op.get_attr("interpolation"),
+        padding=op.get_attr("padding"),
+        compute_grad_data=0 not in unneeded,
+        compute_grad_warp=1 not in unneeded,
+    )
+    return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
