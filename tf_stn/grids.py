@@ -29,13 +29,19 @@ def check_size(argument: str, size: Sequence[int]) -> tuple[int, int]:
 
 def _static_size(argument: str, size: Size) -> tuple[int, int] | None:
     """Returns `(height, width)`, or None where it is known only when the graph runs."""
-    if tf.is_tensor(size):
-        static = tf.get_static_value(size)
-    elif isinstance(size, Sequence) and any(tf.is_tensor(side) for side in size):
-        static = tf.get_static_value(tf.stack(size))
-    else:
-        static = size
-    return None if static is None else check_size(argument, static)
+    if isinstance(size, Sequence) and any(tf.is_tensor(side) for side in size):
+        size = tf.stack(size)
+    if not tf.is_tensor(size):
+        return check_size(argument, size)
+    static = tf.get_static_value(size)
+    if static is not None:
+        return check_size(argument, static)
+    if not size.dtype.is_integer or not size.shape.is_compatible_with([2]):
+        raise ValueError(
+            f"`{argument}` must be two positive integers (height, width), "
+            f"received a {size.dtype.name} tensor of shape {size.shape}"
+        )
+    return None
 
 
 def _as_matrices(theta: tf.Tensor) -> tf.Tensor:
@@ -46,9 +52,11 @@ def _as_matrices(theta: tf.Tensor) -> tf.Tensor:
         )
     if not theta.shape[1:].is_fully_defined():
         shape = tf.shape(theta)
-        expected = tf.cond(tf.rank(theta) == 2, lambda: [6], lambda: [2, 3])
-        message = "`theta` must have shape [batch, 2, 3] or [batch, 6]"
-        with tf.control_dependencies([tf.debugging.assert_equal(shape[1:], expected, message)]):
+        sides = tf.concat([shape[1:], [-1, -1, -1]], axis=0)[:3]
+        is_known = tf.reduce_all(sides == [[6, -1, -1], [2, 3, -1]], axis=1)
+        message = "`theta` must have shape [batch, 2, 3] or [batch, 6], received"
+        check = tf.debugging.Assert(tf.reduce_any(is_known), [message, shape])
+        with tf.control_dependencies([check]):
             theta = tf.identity(theta)
     return tf.reshape(theta, [-1, 2, 3])
 
@@ -127,7 +135,8 @@ def affine_grid(
     Raises:
       TypeError: `theta` does not hold real numbers.
       ValueError: `theta` is not of a shape above, or a size is not two positive integers.
-      tf.errors.InvalidArgumentError: the same for shapes known only when the graph runs.
+      tf.errors.InvalidArgumentError: the shape of `theta` is wrong, which is known only when the
+        graph runs.
 
     Reference:
       Jaderberg et al., Spatial Transformer Networks, 2015, equation 1,

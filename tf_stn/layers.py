@@ -108,9 +108,9 @@ class SpatialTransformer(keras.layers.Layer):
                 "SpatialTransformer takes images of shape [batch, height, width, channels], "
                 f"received {tuple(input_shape)}"
             )
-        if not self.localisation.built:
-            self.localisation.build(input_shape)
-        features = tuple(self.localisation.compute_output_shape(input_shape))
+        # A symbolic call builds any kind of layer or model, and says what comes out.
+        images = keras.Input(batch_shape=tuple(input_shape), dtype=self.compute_dtype)
+        features = tuple(self.localisation(images).shape)
         if len(features) != 2 or features[1] is None:
             raise ValueError(
                 "`localisation` must return features of shape [batch, features], with a known "
@@ -135,7 +135,12 @@ class SpatialTransformer(keras.layers.Layer):
 
         Returns:
           θ, `[batch, 2, 3]`, float32 or float64.
+
+        Raises:
+          ValueError: the layer has no weights yet.
         """
+        if not self.built:
+            raise ValueError("SpatialTransformer must be built or called before it has a theta()")
         return self._transformation.matrix(self.regression(self.localisation(inputs)))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -1,0 +1,38 @@
+"""Fixtures for all tests."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+tf.config.threading.set_intra_op_parallelism_threads(2)
+
+
+@pytest.fixture
+def rng():
+    """A generator with the same seed in every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    tf.keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(params=["eager", "graph", "graph with unknown shapes"])
+def run(request):
+    """Calls a function in eager mode, in a graph, and in a graph that knows no shapes."""
+
+    def call(function, *tensors):
+        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+        if request.param == "eager":
+            return function(*tensors)
+        signature = None
+        if request.param == "graph with unknown shapes":
+            signature = [tf.TensorSpec(None, tensor.dtype) for tensor in tensors]
+        return tf.function(function, input_signature=signature)(*tensors)
+
+    return call

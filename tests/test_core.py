@@ -1,0 +1,43 @@
+"""Builds and runs the C++ tests of cc/core, plainly and under sanitizers."""
+
+import os
+import pathlib
+import shlex
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILDS = {
+    "plain": ["-O2", "-Werror"],
+    # Under sanitizers g++ warns of uninitialised values where there are none.
+    "sanitized": [
+        "-O1",
+        "-g",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-Wno-maybe-uninitialized",
+    ],
+}
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_core_passes_its_own_tests(tmp_path, build):
+    program = tmp_path / "core_test"
+    compiler = shlex.split(os.environ.get("CXX", "g++"))
+    flags = ["-std=c++17", "-Wall", "-Wextra", *BUILDS[build], f"-I{ROOT}"]
+    source = ROOT / "tests/cc/core_test.cc"
+    subprocess.run([*compiler, *flags, str(source), "-o", str(program)], check=True)
+    result = subprocess.run([program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_core_and_launchers_include_no_framework():
+    """cc/core is the maths of every device; what nvcc compiles must not see TensorFlow."""
+    files = [*ROOT.glob("cc/core/*"), *ROOT.glob("cc/kernels/*.h"), *ROOT.glob("cc/**/*.cu.cc")]
+    assert len(files) > 5
+    for path in files:
+        for line in path.read_text().splitlines():
+            if line.startswith("#include"):
+                is_standard = line.startswith("#include <") and "/" not in line
+                assert is_standard or line.startswith('#include "cc/'), f"{path.name}: {line}"

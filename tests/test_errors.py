@@ -1,0 +1,143 @@
+"""Mistakes: each names the argument, what was expected and what was received.
+
+The message is the same in eager mode, where the kernel gives it, and in a graph, where the shape
+function does; TensorFlow raises InvalidArgumentError for the one and ValueError for the other.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_stn import affine_grid, resampler
+from tf_stn._library import ops
+
+SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
+IMAGE = "[batch, height, width, channels]"
+
+WRONG_SHAPES = {
+    "data without batch": (
+        (5, 5, 3),
+        (1, 4, 2),
+        f"`data` must have shape {IMAGE}, received [5, 5, 3]",
+    ),
+    "data of rank 5": ((1, 2, 5, 5, 3), (1, 4, 2), "received [1, 2, 5, 5, 3]"),
+    "data is a scalar": ((), (1, 4, 2), f"`data` must have shape {IMAGE}, received []"),
+    "warp of rank 1": ((1, 5, 5, 3), (2,), "`warp` must have shape [batch, ..., 2], received [2]"),
+    "warp is a scalar": ((1, 5, 5, 3), (), "`warp` must have shape [batch, ..., 2], received []"),
+    "warp of 3 coordinates": ((1, 5, 5, 3), (1, 4, 3), "received [1, 4, 3]"),
+    "warp of 0 coordinates": ((1, 5, 5, 3), (1, 4, 0), "received [1, 4, 0]"),
+    "other batch": (
+        (2, 5, 5, 3),
+        (3, 4, 2),
+        "`data` and `warp` must have the same batch size, "
+        "received `data` of shape [2, 5, 5, 3] and `warp` of shape [3, 4, 2]",
+    ),
+    "batch of 1 against 2": ((1, 5, 5, 3), (2, 4, 2), "must have the same batch size"),
+    "no rows": ((1, 0, 5, 3), (1, 4, 2), "must have a height and a width of at least 1"),
+    "no columns": ((1, 5, 0, 3), (1, 2), "received `data` of shape [1, 5, 0, 3]"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SHAPES)
+def test_wrong_shapes_are_refused_by_name(run, case):
+    data_shape, warp_shape, message = WRONG_SHAPES[case]
+    with pytest.raises(SHAPE_ERRORS) as error:
+        run(resampler, tf.zeros(data_shape), tf.zeros(warp_shape))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("case", WRONG_SHAPES)
+def test_the_gradient_op_checks_the_same(run, case):
+    data_shape, warp_shape, message = WRONG_SHAPES[case]
+    with pytest.raises(SHAPE_ERRORS) as error:
+        run(
+            ops.tf_stn_resampler_grad,
+            tf.zeros(data_shape),
+            tf.zeros(warp_shape),
+            tf.zeros([*warp_shape[:-1], 3]),
+        )
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 4), (2, 4, 4), (2, 5, 3), (3, 4, 3), (2, 4, 1, 3), (), (3,)], ids=str
+)
+def test_the_gradient_op_checks_the_incoming_gradient(run, shape):
+    with pytest.raises(SHAPE_ERRORS) as error:
+        run(
+            ops.tf_stn_resampler_grad,
+            tf.zeros([2, 5, 5, 3]),
+            tf.zeros([2, 4, 2]),
+            tf.zeros(shape),
+        )
+    assert "`grad_output` must have shape [batch, ..., channels]" in str(error.value)
+    assert f"received [{', '.join(map(str, shape))}]" in str(error.value)
+
+
+def test_partly_known_shapes_are_checked_as_far_as_they_go():
+    def trace(data, warp):
+        specs = [tf.TensorSpec(data), tf.TensorSpec(warp)]
+        return tf.function(resampler, input_signature=specs).get_concrete_function().output_shapes
+
+    assert trace([None, 5, 5, 3], [2, None, 2]).as_list() == [2, None, 3]
+    assert trace([4, None, None, None], [None, None, 2]).as_list() == [4, None, None]
+    assert trace([None] * 4, None).rank is None
+    with pytest.raises(ValueError, match=r"`warp` must have shape .* received \[\?, 3\]"):
+        trace(None, [None, 3])
+    with pytest.raises(ValueError, match="same batch size"):
+        trace([2, None, None, None], [3, None, None])
+    with pytest.raises(ValueError, match="at least 1"):
+        trace([None, 0, None, 3], [1, 4, 2])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "string"])
+def test_wrong_data_type_is_refused_by_name(run, dtype):
+    data = tf.fill([1, 2, 2, 1], "") if dtype == "string" else tf.zeros([1, 2, 2, 1], dtype)
+    expected = f"`data` must be of type float16, bfloat16, float32 or float64, received {dtype}"
+    with pytest.raises(TypeError, match=expected):
+        run(resampler, data, tf.zeros([1, 1, 2]))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "string"])
+def test_wrong_coordinate_type_is_refused_by_name(run, dtype):
+    warp = tf.fill([1, 1, 2], "") if dtype == "string" else tf.zeros([1, 1, 2], dtype)
+    with pytest.raises(TypeError, match=f"`warp` must hold real numbers, received {dtype}"):
+        run(resampler, tf.zeros([1, 2, 2, 1]), warp)
+
+
+@pytest.mark.parametrize("argument", ["interpolation", "padding"])
+@pytest.mark.parametrize("value", ["bilinear", "", None, 1])
+def test_unknown_mode_is_refused_by_name(run, argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` must be one of '.*received {value!r}"):
+        run(lambda d, w: resampler(d, w, **{argument: value}), tf.zeros([1, 2, 2, 1]), [[[0.0, 0]]])
+
+
+def test_raw_op_refuses_an_unknown_mode(run):
+    with pytest.raises(SHAPE_ERRORS, match="interpolation"):
+        run(
+            lambda d, w: ops.tf_stn_resampler(d, w, interpolation="bilinear"),
+            tf.zeros([1, 2, 2, 1]),
+            tf.zeros([1, 1, 2]),
+        )
+
+
+@pytest.mark.parametrize(
+    "shape", [(6,), (2, 5), (2, 7), (2, 3, 2), (2, 2, 2), (1, 2, 2, 3)], ids=str
+)
+def test_wrong_theta_is_refused_by_name(run, shape):
+    with pytest.raises(
+        SHAPE_ERRORS, match=r"`theta` must have shape \[batch, 2, 3\] or \[batch, 6\]"
+    ):
+        run(lambda theta: affine_grid(theta, (2, 2), (2, 2)), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("argument", ["output_size", "input_size"])
+@pytest.mark.parametrize(
+    "size",
+    [4, (4,), (4, 4, 4), (4, 0), (-1, 4), (4, 2.5), (True, 4), None, "44", (4, None)],
+    ids=str,
+)
+def test_wrong_size_is_refused_by_name(argument, size):
+    sizes = {"output_size": (4, 4), "input_size": (4, 4), argument: size}
+    with pytest.raises(ValueError, match=f"`{argument}` must be two positive integers .*received"):
+        affine_grid(tf.zeros([1, 6]), **sizes)

@@ -1,0 +1,207 @@
+"""How the op runs: graphs, tf.data, saved models, threads, and only the gradients needed."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import kernels, op_def_registry  # No public way to list kernels.
+
+from tf_stn import _library, affine_grid, resampler
+from tf_stn._library import ops
+from tf_stn.resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
+
+OPS = ("TfStn>Resampler", "TfStn>ResamplerGrad")
+
+
+def attribute(op, name):
+    (found,) = (a for a in op_def_registry.get(op).attr if a.name == name)
+    return found.allowed_values.list
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_advertised_type_and_mode_has_a_kernel(op):
+    advertised = {tf.as_dtype(value) for value in attribute(op, "T").type}
+    registered = {
+        tf.as_dtype(constraint.allowed_values.list.type[0])
+        for kernel in kernels.get_registered_kernels_for_op(op).kernel
+        for constraint in kernel.constraint
+        if kernel.device_type == "CPU" and constraint.name == "T"
+    }
+    assert advertised == registered == set(DATA_TYPES)
+    assert [s.decode() for s in attribute(op, "interpolation").s] == list(INTERPOLATIONS)
+    assert [s.decode() for s in attribute(op, "padding").s] == list(PADDINGS)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_argument_of_the_op_is_documented(op):
+    """In the generated Python, an argument's line is followed by its indented description."""
+    wrapper = {OPS[0]: ops.tf_stn_resampler, OPS[1]: ops.tf_stn_resampler_grad}[op]
+    lines = wrapper.__doc__.splitlines()
+    definition = op_def_registry.get(op)
+    names = [argument.name for argument in [*definition.input_arg, *definition.attr]]
+    for name in set(names) - {"T", "Twarp"}:
+        (where,) = (i for i, line in enumerate(lines) if line.startswith(f"    {name}: "))
+        assert lines[where + 1].startswith(" " * 6), f"{name} has no description"
+
+
+def test_map_of_a_dataset_samples_in_parallel(rng):
+    images = rng.normal(size=[32, 9, 9, 1]).astype(np.float32)
+    thetas = rng.normal(size=[32, 6]).astype(np.float32)
+
+    def warp(image, theta):
+        return resampler(image[None], affine_grid(theta[None], (9, 9), (9, 9)))[0]
+
+    dataset = tf.data.Dataset.from_tensor_slices((images, thetas)).map(warp, num_parallel_calls=4)
+    expected = resampler(images, affine_grid(thetas, (9, 9), (9, 9)))
+    np.testing.assert_allclose(list(dataset), expected, rtol=0, atol=1e-5)
+
+
+class Warper(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None] * 4), tf.TensorSpec([None, 6])])
+    def __call__(self, data, theta):
+        size = tf.shape(data)[1:3]
+        return resampler(data, affine_grid(theta, size, size))
+
+
+def test_saved_model_loads_in_a_fresh_process_and_has_its_gradient(rng, tmp_path):
+    data = rng.normal(size=[2, 6, 5, 3]).astype(np.float32)
+    theta = rng.normal(size=[2, 6]).astype(np.float32)
+    module = Warper()
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=True)
+    tf.saved_model.save(module, str(tmp_path / "model"), options=options)
+    np.savez(tmp_path / "inputs.npz", data=data, theta=theta)
+    script = """
+import sys, numpy as np, tensorflow as tf, tf_stn
+folder = sys.argv[1]
+model, inputs = tf.saved_model.load(folder + "/model"), np.load(folder + "/inputs.npz")
+data, theta = tf.constant(inputs["data"]), tf.constant(inputs["theta"])
+with tf.GradientTape() as tape:
+    tape.watch(theta)
+    output = model(data, theta)
+np.savez(folder + "/outputs.npz", output=output, gradient=tape.gradient(output, theta))
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    outputs = np.load(tmp_path / "outputs.npz")
+    with tf.GradientTape() as tape:
+        theta = tf.constant(theta)
+        tape.watch(theta)
+        output = module(data, theta)
+    np.testing.assert_array_equal(outputs["output"], output)
+    np.testing.assert_array_equal(outputs["gradient"], tape.gradient(output, theta))
+
+
+THREADS_SCRIPT = """
+import hashlib, sys, numpy as np, tensorflow as tf, tf_stn
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+for dtype in ("float16", "float32", "float64"):
+    for batch, height, points in ((1, 97, 20000), (3, 31, 5000), (1, 1, 3000)):
+        data = tf.cast(rng.normal(size=[batch, height, 61, 5]), dtype)
+        warp = tf.constant(rng.normal(scale=40, size=[batch, points, 2]), tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch([data, warp])
+            output = tf_stn.resampler(data, warp)
+        gradients = tape.gradient(output, [data, warp], tf.cast(output * 2 + 1, dtype))
+        for tensor in (output, *gradients):
+            digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_result_is_the_same_bits_for_any_number_of_threads():
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", THREADS_SCRIPT, str(threads)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for threads in (1, 2, 3, 16)
+    }
+    assert len(digests) == 1
+
+
+def test_result_is_the_same_bits_in_every_run(rng):
+    data = tf.constant(rng.normal(size=[1, 50, 50, 3]), tf.float32)
+    warp = tf.constant(rng.uniform(0, 50, [1, 20000, 2]), tf.float32)
+    grad_output = tf.constant(rng.normal(size=[1, 20000, 3]), tf.float32)
+    first = ops.tf_stn_resampler_grad(data, warp, grad_output)
+    for _ in range(10):
+        again = ops.tf_stn_resampler_grad(data, warp, grad_output)
+        for a, b in zip(first, again):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def requested(monkeypatch):
+    """Records which gradients were asked of the gradient op."""
+    calls, original = [], ops.tf_stn_resampler_grad
+
+    def record(*args, **kwargs):
+        calls.append((kwargs["compute_grad_data"], kwargs["compute_grad_warp"]))
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(_library.ops, "tf_stn_resampler_grad", record)
+    return calls
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("watch_data", [False, True], ids=["data fixed", "data watched"])
+@pytest.mark.parametrize("watch_warp", [False, True], ids=["warp fixed", "warp watched"])
+def test_tape_asks_only_for_the_gradients_it_needs(rng, requested, graph, watch_data, watch_warp):
+    data = tf.constant(rng.normal(size=[1, 4, 4, 2]))
+    warp = tf.constant(rng.uniform(0, 3, [1, 5, 2]))
+    sources = [x for x, watched in ((data, watch_data), (warp, watch_warp)) if watched]
+
+    def gradients(data, warp):
+        sources = [x for x, watched in ((data, watch_data), (warp, watch_warp)) if watched]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            output = resampler(data, warp)
+        return tape.gradient(output, sources)
+
+    result = (tf.function(gradients) if graph else gradients)(data, warp)
+    assert [r.shape for r in result] == [s.shape for s in sources]
+    assert requested == ([(watch_data, watch_warp)] if sources else [])
+
+
+@pytest.mark.parametrize("needed", [0, 1], ids=["data", "warp"])
+def test_graph_kernel_makes_only_the_outputs_that_are_consumed(needed):
+    """`tf.gradients` asks for both, but one has no consumer: it is not even allocated."""
+    with tf.Graph().as_default():
+        inputs = [tf.random.normal([1, 64, 64, 3]), tf.random.uniform([1, 500, 2], 0, 63)]
+        gradient = tf.gradients(resampler(*inputs), inputs[needed])[0]
+        options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+        metadata = tf.compat.v1.RunMetadata()
+        with tf.compat.v1.Session() as session:
+            session.run(gradient, options=options, run_metadata=metadata)
+    nodes = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+    (node,) = (node for node in nodes if node.node_name.endswith("ResamplerGrad"))
+    assert [output.slot for output in node.output] == [needed]
+
+
+@pytest.mark.parametrize("compute_data", [False, True])
+@pytest.mark.parametrize("compute_warp", [False, True])
+def test_gradient_not_asked_for_is_an_empty_vector(run, rng, compute_data, compute_warp):
+    data, warp = rng.normal(size=[1, 4, 4, 2]), rng.uniform(0, 3, [1, 5, 2])
+    grad_output = rng.normal(size=[1, 5, 2])
+    full = ops.tf_stn_resampler_grad(data, warp, grad_output)
+    part = run(
+        lambda *inputs: ops.tf_stn_resampler_grad(
+            *inputs, compute_grad_data=compute_data, compute_grad_warp=compute_warp
+        ),
+        data, warp, grad_output,
+    )  # fmt: skip
+    for computed, whole, gradient in zip((compute_data, compute_warp), full, part):
+        np.testing.assert_array_equal(gradient, whole if computed else [])
+
+
+def test_name_is_given_to_the_operation():
+    with tf.Graph().as_default():
+        output = resampler(tf.zeros([1, 2, 2, 1]), tf.zeros([1, 1, 2]), name="look")
+        grid = affine_grid(tf.zeros([1, 6]), (2, 2), (2, 2), name="where")
+    assert output.op.name == "look"
+    assert grid.op.name.startswith("where/")

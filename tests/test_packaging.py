@@ -1,0 +1,149 @@
+"""The package as a whole: what it exports, what it was built for, what its files agree on."""
+
+import ast
+import importlib.metadata
+import pathlib
+import subprocess
+import sys
+import threading
+
+import pytest
+import tensorflow as tf
+
+import tf_stn
+from tf_stn import _build_info, _library
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def lists_of(path, *names):
+    """Returns the literal values of the named top-level assignments in a file."""
+    values = {
+        node.targets[0].id: node.value
+        for node in ast.parse((ROOT / path).read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    return [ast.literal_eval(values[name]) for name in names]
+
+
+def test_setup_and_bazel_build_the_same_files_in_the_same_way():
+    names = ("SOURCES", "HEADERS", "COMPILE_FLAGS")
+    assert lists_of("setup.py", *names) == lists_of("BUILD", *names)
+
+
+def test_every_source_file_is_listed():
+    sources, headers = lists_of("setup.py", "SOURCES", "HEADERS")
+    files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
+    assert sorted(sources + headers) == sorted(files)
+
+
+def test_public_names():
+    assert sorted(tf_stn.__all__) == ["SpatialTransformer", "affine_grid", "resampler"]
+    assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
+
+
+def test_version_is_that_of_the_distribution_and_of_the_changelog():
+    assert importlib.metadata.version("tf-stn") == tf_stn.__version__
+    assert f"## {tf_stn.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_distribution_requires_numpy_alone():
+    requirements = importlib.metadata.requires("tf-stn")
+    assert [r for r in requirements if "extra ==" not in r] == ["numpy>=1.26"]
+    extras = importlib.metadata.metadata("tf-stn").get_all("Provides-Extra")
+    assert {"cpu", "gpu", "demo", "dev"} <= set(extras)
+
+
+def test_extras_install_the_tensorflow_it_was_built_for():
+    requirements = importlib.metadata.requires("tf-stn")
+    minor = _build_info.TENSORFLOW
+    assert f'tensorflow-cpu=={minor}.*; extra == "cpu"' in requirements
+    assert f'tensorflow[and-cuda]=={minor}.*; extra == "gpu"' in requirements
+
+
+def test_package_is_marked_as_typed():
+    assert (pathlib.Path(tf_stn.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("running", ["2.21.0", "2.21.1", "2.21.0-rc1"])
+def test_every_patch_of_the_minor_it_was_built_for_is_accepted(running):
+    _library.check_tensorflow("2.21", running)
+
+
+@pytest.mark.parametrize("running", ["2.20.0", "2.22.0", "2.2.1", "3.0.0"])
+def test_another_minor_is_refused_with_both_versions_and_the_remedy(running):
+    with pytest.raises(ImportError) as error:
+        _library.check_tensorflow("2.21", running)
+    assert "built for TensorFlow 2.21" in str(error.value)
+    assert f"TensorFlow {running}" in str(error.value)
+    assert "pip install 'tensorflow" in str(error.value)
+    assert "==2.21.*'" in str(error.value)
+
+
+def import_with(patch):
+    """Imports tf_stn in a fresh process after `patch`; returns what that printed as its error."""
+    script = f"{patch}\nimport tf_stn"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_import_under_another_tensorflow_fails_before_loading():
+    patch = "import tensorflow as tf; tf.__version__ = '2.4.1'; tf.load_op_library = None"
+    error = import_with(patch)
+    assert "ImportError: tf_stn was built for TensorFlow" in error
+    assert "2.4.1" in error
+
+
+def test_import_without_tensorflow_says_what_to_install():
+    error = import_with("import sys; sys.modules['tensorflow'] = None")
+    assert "pip install 'tf-stn[cpu]'" in error
+
+
+def test_import_without_the_compiled_part_says_how_to_build_it():
+    error = import_with("import sys; sys.modules['tf_stn._build_info'] = None")
+    assert "The compiled part of tf_stn is missing" in error
+    assert "pip install" in error
+
+
+def test_library_is_loaded_once_even_from_many_threads():
+    script = """
+import concurrent.futures, importlib, tensorflow as tf
+calls, load = [], tf.load_op_library
+tf.load_op_library = lambda path: calls.append(path) or load(path)
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    modules = list(pool.map(importlib.import_module, ["tf_stn"] * 8))
+assert len(calls) == 1 and len(set(map(id, modules))) == 1, calls
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_concurrent_calls_do_not_disturb_each_other(rng):
+    data = tf.constant(rng.normal(size=[2, 20, 20, 3]))
+    warps = [tf.constant(rng.uniform(0, 19, [2, 500, 2])) for _ in range(8)]
+    expected = [tf_stn.resampler(data, warp).numpy() for warp in warps]
+    failures = []
+
+    def work(warp, result):
+        for _ in range(20):
+            if not (tf_stn.resampler(data, warp).numpy() == result).all():
+                failures.append(warp)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(warps, expected)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_dependencies_point_in_one_direction():
+    """layers -> transformations -> {grids, resampler} -> _library, never upwards."""
+    order = ["_library", "resampler", "grids", "transformations", "layers", "__init__"]
+    for path in (ROOT / "tf_stn").glob("*.py"):
+        if path.stem == "_build_info":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("tf_stn."):
+                imported = node.module.split(".")[1]
+                assert order.index(imported) < order.index(path.stem), f"{path.stem}: {imported}"
