@@ -69,8 +69,7 @@ def test_saved_model_loads_in_a_fresh_process_and_has_its_gradient(rng, tmp_path
     data = rng.normal(size=[2, 6, 5, 3]).astype(np.float32)
     theta = rng.normal(size=[2, 6]).astype(np.float32)
     module = Warper()
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=True)
-    tf.saved_model.save(module, str(tmp_path / "model"), options=options)
+    tf.saved_model.save(module, str(tmp_path / "model"))
     np.savez(tmp_path / "inputs.npz", data=data, theta=theta)
     script = """
 import sys, numpy as np, tensorflow as tf, tf_stn

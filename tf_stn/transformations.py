@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tf_stn.resampler import check_mode
+
 
 class Affine:
     """Every affine map: six parameters, the rows of θ."""
@@ -19,7 +21,5 @@ _TRANSFORMATIONS = {"affine": Affine}
 
 def get(name: str) -> Affine:
     """Returns the transformation called `name`; a ValueError if there is none."""
-    if name not in _TRANSFORMATIONS:
-        known = ", ".join(repr(known) for known in _TRANSFORMATIONS)
-        raise ValueError(f"`transformation` must be one of {known}, received {name!r}")
+    check_mode("transformation", name, tuple(_TRANSFORMATIONS))
     return _TRANSFORMATIONS[name]()

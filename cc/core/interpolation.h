@@ -11,7 +11,6 @@
 #ifndef TF_STN_CC_CORE_INTERPOLATION_H_
 #define TF_STN_CC_CORE_INTERPOLATION_H_
 
-#include <cmath>
 #include <cstdint>
 
 #include "cc/core/portability.h"
@@ -33,6 +32,15 @@ TF_STN_HD Real Bounded(Real x) {
   return x < -kFar ? -kFar : x > kFar ? kFar : x;
 }
 
+// Returns floor(x) of a bounded coordinate, and 0 for a NaN.  By truncation,
+// since std::floor is a call to a library where there is no instruction for it.
+template <typename Real>
+TF_STN_HD int64_t FloorIndex(Real x) {
+  if (!(x == x)) return 0;
+  const int64_t truncated = static_cast<int64_t>(x);
+  return x < static_cast<Real>(truncated) ? truncated - 1 : truncated;
+}
+
 // Reads the two pixels around x.  On a pixel centre the slope is the
 // right-hand one: floor(x) and floor(x) + 1 are never the same pixel.
 struct Linear {
@@ -40,12 +48,10 @@ struct Linear {
 
   template <typename Real>
   TF_STN_HD static void Taps(Real x, Tap<Real>* taps) {
-    const Real bounded = Bounded(x);
-    const Real floor = std::floor(bounded);
-    const bool is_nan = !(bounded == bounded);
-    const Real t = bounded - floor;
-    const Real one = is_nan ? x : Real(1);
-    const int64_t index = is_nan ? 0 : static_cast<int64_t>(floor);
+    x = Bounded(x);
+    const int64_t index = FloorIndex(x);
+    const Real t = x - static_cast<Real>(index);
+    const Real one = x == x ? Real(1) : x;
     taps[0] = {index, 1 - t, -one};
     taps[1] = {index + 1, t, one};
   }

@@ -48,24 +48,22 @@ TF_STN_HD void SamplePoint(const Stencil& stencil, int64_t channels, const T* im
 }
 
 // Returns the inner product of two pixels, summed in lanes that a compiler can
-// keep in one vector.
+// keep in one vector; what does not fill them is added one by one.
 template <typename Real, typename T>
 TF_STN_HD Real InnerProduct(const T* a, const T* b, int64_t channels) {
   constexpr int kLanes = 8;
-  Real lanes[kLanes] = {};
+  const auto product = [&](int64_t c) { return static_cast<Real>(a[c]) * static_cast<Real>(b[c]); };
+  Real sum = 0;
   int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) {
-    for (int i = 0; i < kLanes; ++i) {
-      lanes[i] += static_cast<Real>(a[c + i]) * static_cast<Real>(b[c + i]);
+  if (channels >= kLanes) {
+    Real lanes[kLanes] = {};
+    for (; c + kLanes <= channels; c += kLanes) {
+      for (int i = 0; i < kLanes; ++i) lanes[i] += product(c + i);
     }
+    for (int i = 0; i < kLanes; ++i) sum += lanes[i];
   }
-  for (int i = 0; c < channels; ++c, ++i) {
-    lanes[i] += static_cast<Real>(a[c]) * static_cast<Real>(b[c]);
-  }
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
+  for (; c < channels; ++c) sum += product(c);
+  return sum;
 }
 
 // Writes dL/d(x, y[, z]) of one point, given dL/dV of its channels.
@@ -141,10 +139,9 @@ void DataGradientOfRows(const Extent<Stencil::kRank>& extent, const Points& poin
   for (int64_t p = image * points_per_image; p < (image + 1) * points_per_image; ++p) {
     Real point[Stencil::kRank];
     points.At(p, point);
-    const Stencil stencil(extent, point);
-    if (!stencil.Touches(begin, end)) continue;
-    DataGradientOfPoint(stencil, extent.channels, grad_output + p * extent.channels, begin, end,
-                        grad_image);
+    if (!Stencil::Touches(extent, point, row_begin, row_end)) continue;
+    DataGradientOfPoint(Stencil(extent, point), extent.channels, grad_output + p * extent.channels,
+                        begin, end, grad_image);
   }
 }
 

@@ -80,11 +80,15 @@ class Stencil {
   // Returns d weight(k) / d point[coordinate].
   TF_STN_HD Real slope(int k, int coordinate) const { return Product(k, kRank - 1 - coordinate); }
 
-  // Whether a pixel it reads may start in elements [begin, end) of the image,
-  // which are whole steps along axis 0.
-  TF_STN_HD bool Touches(int64_t begin, int64_t end) const {
+  // Whether the stencil of `point` may read a row in [begin, end), a row being a
+  // step along axis 0.  Cheaper than making the stencil.
+  TF_STN_HD static bool Touches(const Extent<kRank>& extent, const Real* point, int64_t begin,
+                                int64_t end) {
+    Tap<Real> taps[kTaps];
+    Interpolation::Taps(point[kRank - 1], taps);
     for (int k = 0; k < kTaps; ++k) {
-      if (begin <= taps_[0][k].index && taps_[0][k].index < end) return true;
+      const int64_t row = Padding::Resolve(taps[k].index, extent.size[0]);
+      if (begin <= row && row < end) return true;
     }
     return false;
   }

@@ -58,6 +58,13 @@ int64_t PointCost(const Extent<Stencil::kRank>& image) {
   return kStencilCost + kTapCost * Stencil::kCount * image.channels;
 }
 
+// Calls work(begin, end) for ranges that together are all points of the batch.
+template <typename Stencil, typename Work>
+void ShardPointsOnCpu(OpKernelContext* context, const ResamplerSizes<Stencil::kRank>& sizes,
+                      const Work& work) {
+  ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image), work);
+}
+
 // Computes grad_data.  The work is divided into bands of rows, several for each
 // image if there are fewer images than threads.  Each band looks at all points
 // of its image and adds those that touch it, in their order.
@@ -116,11 +123,10 @@ struct Resampler<CPUDevice, Rank, T> {
     const WarpPoints<Rank, Coordinate<T>> points{arguments.warp};
     VisitStencil<Rank, Coordinate<T>>(arguments.modes, [&](auto tag) {
       using Stencil = typename decltype(tag)::type;
-      ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image),
-                 [&](int64_t begin, int64_t end) {
-                   SamplePoints<Stencil>(sizes.image, points, sizes.points_per_image,
-                                         arguments.data, begin, end, arguments.output);
-                 });
+      ShardPointsOnCpu<Stencil>(context, sizes, [&](int64_t begin, int64_t end) {
+        SamplePoints<Stencil>(sizes.image, points, sizes.points_per_image, arguments.data, begin,
+                              end, arguments.output);
+      });
     });
   }
 };
@@ -134,12 +140,10 @@ struct ResamplerGrad<CPUDevice, Rank, T> {
       using Stencil = typename decltype(tag)::type;
       if (arguments.grad_data != nullptr) DataGradientOnCpu<Stencil>(context, points, arguments);
       if (arguments.grad_warp == nullptr) return;
-      ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image),
-                 [&](int64_t begin, int64_t end) {
-                   WarpGradientOfPoints<Stencil>(sizes.image, points, sizes.points_per_image,
-                                                 arguments.data, arguments.grad_output, begin, end,
-                                                 arguments.grad_warp);
-                 });
+      ShardPointsOnCpu<Stencil>(context, sizes, [&](int64_t begin, int64_t end) {
+        WarpGradientOfPoints<Stencil>(sizes.image, points, sizes.points_per_image, arguments.data,
+                                      arguments.grad_output, begin, end, arguments.grad_warp);
+      });
     });
   }
 };

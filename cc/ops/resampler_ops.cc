@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,11 +19,11 @@ static_assert(InferenceContext::kUnknownDim == PartialShape::kUnknown);
 
 PartialShape ToPartialShape(InferenceContext* context, ShapeHandle shape) {
   if (!context->RankKnown(shape)) return PartialShape();
-  std::vector<int64_t> sizes;
-  for (int d = 0; d < context->Rank(shape); ++d) {
-    sizes.push_back(context->Value(context->Dim(shape, d)));
+  std::vector<int64_t> sizes(static_cast<size_t>(context->Rank(shape)));
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    sizes[d] = context->Value(context->Dim(shape, static_cast<int64_t>(d)));
   }
-  return PartialShape(sizes);
+  return PartialShape(std::move(sizes));
 }
 
 absl::Status StatusOf(const std::string& error) {

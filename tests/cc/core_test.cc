@@ -196,8 +196,23 @@ TEST(StencilOfALargeImageDoesNotOverflow) {
   const double point[] = {99998.5, 99998.5};
   const Stencil<2, Linear, Zeros, double> stencil(extent, point);
   CHECK(stencil.offset(3) == extent.elements() - 3);
-  CHECK(stencil.Touches(extent.elements() - extent.row_elements(), extent.elements()));
-  CHECK(!stencil.Touches(0, extent.row_elements()));
+}
+
+// Of the rows of a small image, those in which a stencil reads are touched.
+TEST(TouchedRowsAreThoseOfTheStencil) {
+  const Extent<2> extent = SmallExtent<2>(3);
+  for (const double y : kOddCoordinates) {
+    const double point[] = {1.5, y};
+    const Stencil<2, Linear, Zeros, double> stencil(extent, point);
+    for (int64_t row = 0; row < extent.size[0]; ++row) {
+      bool reads = false;
+      for (int k = 0; k < stencil.kCount; ++k) {
+        reads = reads || (stencil.offset(k) != kReadsAsZero &&
+                          stencil.offset(k) / extent.row_elements() == row);
+      }
+      CHECK((reads == Stencil<2, Linear, Zeros, double>::Touches(extent, point, row, row + 1)));
+    }
+  }
 }
 
 // Loops
