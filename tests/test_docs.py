@@ -4,6 +4,7 @@ import doctest
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,7 +17,7 @@ PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__]
 
 @pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)
 def test_docstring_example_runs(item):
-    names = {"tf": tf, "tf_stn": tf_stn, "keras": tf.keras}
+    names = {"tf": tf, "tf_stn": tf_stn, "keras": keras}
     (test,) = doctest.DocTestFinder(recurse=False).find(item, item.__name__, globs=names)
     assert test.examples, "there is no example"
     result = doctest.DocTestRunner().run(test)
@@ -33,7 +34,7 @@ def test_readme_example_runs():
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names = {}
     exec(example, names)
-    assert isinstance(names["model"], tf.keras.Model)
+    assert isinstance(names["model"], keras.Model)
     assert np.all(np.isfinite(names["model"](tf.zeros([1, 42, 42, 1]))))
 
 

@@ -104,6 +104,12 @@ def test_infinite_pixel_spreads_only_to_points_with_weight_on_it():
     np.testing.assert_array_equal(output, [1.0, INF, INF, 3.0])
 
 
+def test_infinite_pixel_of_slope_zero_leaves_the_gradient_alone():
+    data = tf.reshape(tf.constant([1.0, 3.0, INF, 2.0]), [1, 2, 2, 1])
+    _, _, grad_warp = sample(data, [[[0.5, 0.0]]])
+    np.testing.assert_array_equal(grad_warp[0, 0], [2.0, INF])
+
+
 def test_every_combination_of_odd_coordinates_is_defined():
     """No combination crashes; an output is NaN exactly where a coordinate is."""
     odd = (*FAR, NAN, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5, 2.0, np.nextafter(2.0, 0), 1e-45)

@@ -4,6 +4,8 @@ The message is the same in eager mode, where the kernel gives it, and in a graph
 function does; TensorFlow raises InvalidArgumentError for the one and ValueError for the other.
 """
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,9 +108,11 @@ def test_wrong_coordinate_type_is_refused_by_name(run, dtype):
 
 
 @pytest.mark.parametrize("argument", ["interpolation", "padding"])
-@pytest.mark.parametrize("value", ["bilinear", "", None, 1])
+@pytest.mark.parametrize("value", ["bilinear", "", None, 1, ["linear"]])
 def test_unknown_mode_is_refused_by_name(run, argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must be one of '.*received {value!r}"):
+    with pytest.raises(
+        ValueError, match=f"`{argument}` must be one of '.*received {re.escape(repr(value))}"
+    ):
         run(lambda d, w: resampler(d, w, **{argument: value}), tf.zeros([1, 2, 2, 1]), [[[0.0, 0]]])
 
 
@@ -131,7 +135,10 @@ def test_wrong_theta_is_refused_by_name(run, shape):
         run(lambda theta: affine_grid(theta, (2, 2), (2, 2)), np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("argument", ["output_size", "input_size"])
+SIZE_ARGUMENT = pytest.mark.parametrize("argument", ["output_size", "input_size"])
+
+
+@SIZE_ARGUMENT
 @pytest.mark.parametrize(
     "size",
     [4, (4,), (4, 4, 4), (4, 0), (-1, 4), (4, 2.5), (True, 4), None, "44", (4, None)],
@@ -141,3 +148,30 @@ def test_wrong_size_is_refused_by_name(argument, size):
     sizes = {"output_size": (4, 4), "input_size": (4, 4), argument: size}
     with pytest.raises(ValueError, match=f"`{argument}` must be two positive integers .*received"):
         affine_grid(tf.zeros([1, 6]), **sizes)
+
+
+@SIZE_ARGUMENT
+@pytest.mark.parametrize(
+    "size", [4, [4], [4, 4, 4], [4, 0], [-1, 4], [[4, 4]], [4.0, 4.0]], ids=str
+)
+def test_wrong_size_in_a_tensor_is_refused_by_name(run, argument, size):
+    def grid(size):
+        return affine_grid(
+            tf.zeros([1, 6]), **({"output_size": (4, 4), "input_size": (4, 4)} | {argument: size})
+        )
+
+    with pytest.raises(
+        SHAPE_ERRORS, match=f"`{argument}` must be two positive integers .*received"
+    ):
+        run(grid, size)
+
+
+@pytest.mark.parametrize("op", [ops.tf_stn_resampler, ops.tf_stn_resampler_grad])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_raw_op_refuses_coordinates_of_the_other_type(run, op, dtype):
+    other = tf.float32 if dtype == "float64" else tf.float64
+    inputs = [tf.zeros([1, 2, 2, 1], dtype), tf.zeros([1, 1, 2], other)]
+    if op is ops.tf_stn_resampler_grad:
+        inputs.append(tf.zeros([1, 1, 1], dtype))
+    with pytest.raises(SHAPE_ERRORS, match=r"`warp` must be of type .* for `data` of type"):
+        run(op, *inputs)

@@ -30,8 +30,17 @@ def test_every_advertised_type_and_mode_has_a_kernel(op):
         if kernel.device_type == "CPU" and constraint.name == "T"
     }
     assert advertised == registered == set(DATA_TYPES)
+    assert len(kernels.get_registered_kernels_for_op(op).kernel) == len(advertised) * len(
+        attribute(op, "Twarp").type
+    )
     assert [s.decode() for s in attribute(op, "interpolation").s] == list(INTERPOLATIONS)
     assert [s.decode() for s in attribute(op, "padding").s] == list(PADDINGS)
+
+
+@pytest.mark.parametrize("mode", [*INTERPOLATIONS, *PADDINGS])
+def test_every_mode_is_documented(mode):
+    assert f'`"{mode}"`' in resampler.__doc__
+    assert f"'{mode}': " in ops.tf_stn_resampler.__doc__
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -96,7 +105,7 @@ import hashlib, sys, numpy as np, tensorflow as tf, tf_stn
 tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
-for dtype in ("float16", "float32", "float64"):
+for dtype in ("float16", "bfloat16", "float32", "float64"):
     for batch, height, points in ((1, 97, 20000), (3, 31, 5000), (1, 1, 3000)):
         data = tf.cast(rng.normal(size=[batch, height, 61, 5]), dtype)
         warp = tf.constant(rng.normal(scale=40, size=[batch, points, 2]), tf.float32)

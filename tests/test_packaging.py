@@ -77,6 +77,7 @@ def test_another_minor_is_refused_with_both_versions_and_the_remedy(running):
     assert "built for TensorFlow 2.21" in str(error.value)
     assert f"TensorFlow {running}" in str(error.value)
     assert "pip install 'tensorflow" in str(error.value)
+    assert "--no-build-isolation" in str(error.value)
     assert "==2.21.*'" in str(error.value)
 
 
@@ -97,13 +98,50 @@ def test_import_under_another_tensorflow_fails_before_loading():
 
 def test_import_without_tensorflow_says_what_to_install():
     error = import_with("import sys; sys.modules['tensorflow'] = None")
-    assert "pip install 'tf-stn[cpu]'" in error
+    assert "pip install tensorflow-cpu" in error
 
 
 def test_import_without_the_compiled_part_says_how_to_build_it():
     error = import_with("import sys; sys.modules['tf_stn._build_info'] = None")
     assert "The compiled part of tf_stn is missing" in error
     assert "pip install" in error
+
+
+def test_import_without_the_library_file_says_how_to_build_it(tmp_path):
+    patch = "import pathlib; pathlib.Path.exists = lambda path: path.suffix != '.so'"
+    assert "The compiled part of tf_stn is missing" in import_with(patch)
+
+
+def test_library_that_cannot_be_loaded_is_an_import_error_with_the_remedy():
+    error = import_with(
+        "import tensorflow as tf\n"
+        "def fail(path): raise tf.errors.NotFoundError(None, None, 'undefined symbol: _ZN4absl')\n"
+        "tf.load_op_library = fail"
+    )
+    assert "ImportError: TensorFlow 2." in error
+    assert "undefined symbol: _ZN4absl" in error
+    assert "pip install --no-build-isolation" in error
+
+
+def test_functions_work_where_keras_cannot_be_imported():
+    script = """
+import sys
+sys.modules["keras"] = None  # As if it were not installed.
+import tensorflow as tf, tf_stn
+assert tf_stn.resampler(tf.ones([1, 2, 2, 1]), [[[0.5, 0.5]]]) == 1
+try:
+    tf_stn.SpatialTransformer
+except ImportError as error:
+    print(error)
+else:
+    raise AssertionError("the layer was imported")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'tf_stn' has no attribute 'spatial_transformer'"):
+        tf_stn.spatial_transformer  # noqa: B018
 
 
 def test_library_is_loaded_once_even_from_many_threads():

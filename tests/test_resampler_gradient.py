@@ -6,6 +6,7 @@ import reference
 import tensorflow as tf
 
 from tf_stn import resampler
+from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
 STEP = 1e-3  # Exact for a function linear in each coordinate, bar rounding.
 HEIGHT, WIDTH = 4, 5
@@ -19,10 +20,10 @@ def points(region, rng):
     return cell + rng.uniform(0.01, 0.99, size=cell.shape)
 
 
-def gradients(data, warp, grad_output):
+def gradients(data, warp, grad_output, *modes):
     with tf.GradientTape() as tape:
         tape.watch([data, warp])
-        output = resampler(data, warp)
+        output = resampler(data, warp, *modes)
     return tape.gradient(output, [data, warp], grad_output)
 
 
@@ -60,6 +61,16 @@ def test_gradient_equals_the_reference(rng, run, point_axes):
         run(gradients, data, warp, grad_output),
         reference.resample_gradients(data, warp, grad_output),
     ):
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_gradient_of_every_mode_equals_the_reference(rng, interpolation, padding):
+    data = tf.constant(rng.normal(size=[2, HEIGHT, WIDTH, 3]))
+    warp = tf.constant(rng.uniform(-2, 6, [2, 20, 2]))
+    inputs = (data, warp, tf.constant(rng.normal(size=[2, 20, 3])), interpolation, padding)
+    for gradient, expected in zip(gradients(*inputs), reference.resample_gradients(*inputs)):
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-13)
 
 

@@ -1,10 +1,25 @@
 """Spatial transformer networks for TensorFlow."""
 
+import contextlib
+from typing import Any
+
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
 from tf_stn.grids import affine_grid
-from tf_stn.layers import SpatialTransformer
 from tf_stn.resampler import resampler
+
+# Without a Keras that can be imported, the rest still works. Imported here all the same, since a
+# saved model can only be loaded once its layers are registered.
+with contextlib.suppress(ImportError):
+    from tf_stn.layers import SpatialTransformer
 
 __version__ = "0.1.0"
 
 __all__ = ["SpatialTransformer", "affine_grid", "resampler"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SpatialTransformer":
+        from tf_stn.layers import SpatialTransformer  # Says why it could not be imported.
+
+        return SpatialTransformer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,11 +13,12 @@ try:
 except ImportError as error:
     raise ImportError(
         "tf_stn needs TensorFlow, which cannot be imported. Install it with: "
-        "pip install 'tf-stn[cpu]' or pip install 'tf-stn[gpu]'"
+        "pip install tensorflow-cpu or pip install 'tensorflow[and-cuda]'"
     ) from error
 
 PACKAGE = pathlib.Path(__file__).parent
 LIBRARY = PACKAGE / "_tf_stn.so"
+REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
 
 
 def _installed_tensorflow() -> str:
@@ -49,20 +50,29 @@ def check_tensorflow(built_for: str, running: str) -> None:
         f"{running}. Install the one it was built for:\n"
         f"    pip install '{_installed_tensorflow()}=={built_for}.*'\n"
         f"or build tf_stn for the one you have, from its source folder:\n"
-        f"    TF_STN_TENSORFLOW={minor} pip install --force-reinstall --no-deps ."
+        f"    {REBUILD}"
     )
 
 
 def _load() -> types.ModuleType:
     try:
         from tf_stn import _build_info
-    except ImportError as error:
+    except ImportError:
+        _build_info = None
+    if _build_info is None or not LIBRARY.exists():
         raise ImportError(
             f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source "
-            "folder, with: pip install --no-build-isolation --editable ."
-        ) from error
+            f"folder, with: {REBUILD}"
+        )
     check_tensorflow(_build_info.TENSORFLOW, tf.__version__)
-    return tf.load_op_library(str(LIBRARY))
+    try:
+        return tf.load_op_library(str(LIBRARY))
+    except (tf.errors.OpError, OSError) as error:
+        raise ImportError(
+            f"TensorFlow {tf.__version__} cannot load {LIBRARY}, which was built for TensorFlow "
+            f"{_build_info.TENSORFLOW}: {error}. Build it anew, from the source folder, with: "
+            f"{REBUILD}"
+        ) from error
 
 
 ops = _load()

@@ -27,28 +27,32 @@ def check_size(argument: str, size: Sequence[int]) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _static_size(argument: str, size: Size) -> tuple[int, int] | None:
-    """Returns `(height, width)`, or None where it is known only when the graph runs."""
+def _late_size(argument: str, size: tf.Tensor) -> tf.Tensor:
+    """Returns `size`, known only when the graph runs, as `[2]` int64, and checks it then."""
+    expected = f"`{argument}` must be two positive integers (height, width), received"
+    if not size.dtype.is_integer or not size.shape.is_compatible_with([2]):
+        raise ValueError(f"{expected} a {size.dtype.name} tensor of shape {size.shape}")
+    size = tf.cast(size, tf.int64)
+    is_size = (tf.rank(size) == 1) & (tf.size(size) == 2) & tf.reduce_all(size > 0)
+    with tf.control_dependencies([tf.debugging.Assert(is_size, [expected, size])]):
+        return tf.reshape(size, [2])
+
+
+def _parse_size(argument: str, size: Size) -> tuple[int, int] | tf.Tensor:
+    """Returns `(height, width)` as integers, or as a tensor where they are not known yet."""
     if isinstance(size, Sequence) and any(tf.is_tensor(side) for side in size):
-        size = tf.stack(size)
+        size = tf.stack([tf.cast(side, tf.int64) for side in size])
     if not tf.is_tensor(size):
         return check_size(argument, size)
     static = tf.get_static_value(size)
-    if static is not None:
-        return check_size(argument, static)
-    if not size.dtype.is_integer or not size.shape.is_compatible_with([2]):
-        raise ValueError(
-            f"`{argument}` must be two positive integers (height, width), "
-            f"received a {size.dtype.name} tensor of shape {size.shape}"
-        )
-    return None
+    return _late_size(argument, size) if static is None else check_size(argument, static)
 
 
 def _as_matrices(theta: tf.Tensor) -> tf.Tensor:
     """Gives `theta` the shape `[batch, 2, 3]`."""
     if not any(theta.shape.is_compatible_with(shape) for shape in ([None, 6], [None, 2, 3])):
         raise ValueError(
-            f"`theta` must have shape [batch, 2, 3] or [batch, 6], received {theta.shape}"
+            f"`theta` must have shape [batch, 2, 3] or [batch, 6], received {theta.shape.as_list()}"
         )
     if not theta.shape[1:].is_fully_defined():
         shape = tf.shape(theta)
@@ -135,27 +139,21 @@ def affine_grid(
     Raises:
       TypeError: `theta` does not hold real numbers.
       ValueError: `theta` is not of a shape above, or a size is not two positive integers.
-      tf.errors.InvalidArgumentError: the shape of `theta` is wrong, which is known only when the
-        graph runs.
+      tf.errors.InvalidArgumentError: the same, where it is known only when the graph runs.
 
     Reference:
       Jaderberg et al., Spatial Transformer Networks, 2015, equation 1,
       https://arxiv.org/abs/1506.02025
     """
-    output_sides = _static_size("output_size", output_size)
-    input_sides = _static_size("input_size", input_size)
     with tf.name_scope(name or "affine_grid"):
         theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
         theta = to_coordinates(theta, coordinate_type(theta.dtype), "theta")
-        if output_sides and input_sides:
-            sizes = [np.array(size[::-1], np.float64) for size in (output_sides, input_sides)]
-            height, width = output_sides
+        sizes = [_parse_size("output_size", output_size), _parse_size("input_size", input_size)]
+        height, width = sizes[0][0], sizes[0][1]
+        if any(tf.is_tensor(size) for size in sizes):
+            sizes = [tf.cast(size, tf.float64)[::-1] for size in sizes]
         else:
-            sizes = [
-                tf.cast(tf.convert_to_tensor(size)[::-1], tf.float64)
-                for size in (output_size, input_size)
-            ]
-            height, width = output_sides or (output_size[0], output_size[1])
+            sizes = [np.array(size[::-1], np.float64) for size in sizes]
         matrix = _pixel_matrix(_as_matrices(theta), *sizes, align_corners)
         columns = tf.cast(tf.range(width), matrix.dtype)[None, None, :, None]
         rows = tf.cast(tf.range(height), matrix.dtype)[None, :, None, None]

@@ -2,16 +2,29 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_stn import transformations
 from tf_stn.grids import affine_grid, check_size
 from tf_stn.resampler import INTERPOLATIONS, PADDINGS, check_mode, coordinate_type, resampler
 
-keras = tf.keras
+
+def _size_of(images: tf.Tensor) -> tuple[int, int] | tf.Tensor:
+    """Returns the height and width of `images`; an error if one is zero, now or in the graph."""
+    static = tuple(images.shape[1:3])
+    expected = "`inputs` must have a height and a width of at least 1, received shape"
+    if 0 in static:
+        raise ValueError(f"{expected} {images.shape.as_list()}")
+    if None not in static:
+        return static
+    shape = tf.shape(images)
+    check = tf.debugging.Assert(tf.reduce_all(shape[1:3] > 0), [expected, shape])
+    with tf.control_dependencies([check]):
+        return tf.identity(shape[1:3])
 
 
-@keras.utils.register_keras_serializable(package="tf_stn")
+@keras.saving.register_keras_serializable(package="tf_stn")
 class SpatialTransformer(keras.layers.Layer):
     """Warps each image by a transformation that a small network reads off it.
 
@@ -45,7 +58,8 @@ class SpatialTransformer(keras.layers.Layer):
       **kwargs: As in `keras.layers.Layer`: `name`, `dtype`, `trainable`.
 
     Input shape:
-      `[batch, height, width, channels]`, floating point; all of them may be unknown.
+      `[batch, height, width, channels]`, floating point. What `localisation` does not need to
+      know may be unknown: with global pooling in it, all but the channels.
 
     Output shape:
       `[batch, *output_size, channels]`, of the layer's compute dtype.
@@ -105,27 +119,28 @@ class SpatialTransformer(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 4:
             raise ValueError(
-                "SpatialTransformer takes images of shape [batch, height, width, channels], "
+                "`inputs` must have shape [batch, height, width, channels], "
                 f"received {tuple(input_shape)}"
             )
         # A symbolic call builds any kind of layer or model, and says what comes out.
         images = keras.Input(batch_shape=tuple(input_shape), dtype=self.compute_dtype)
-        features = tuple(self.localisation(images).shape)
-        if len(features) != 2 or features[1] is None:
+        features = self.localisation(images)
+        shape = tuple(getattr(features, "shape", ()))
+        if len(shape) != 2 or shape[1] is None:
             raise ValueError(
                 "`localisation` must return features of shape [batch, features], with a known "
                 f"number of them, received {features}"
             )
-        self.regression.build(features)
+        self.regression.build(shape)
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        static = tuple(inputs.shape[1:3])
-        input_size = tf.shape(inputs)[1:3] if None in static else static
+        input_size = _size_of(inputs)
         warp = affine_grid(
             self.theta(inputs), self.output_size or input_size, input_size, self.align_corners
         )
-        return resampler(inputs, warp, self.interpolation, self.padding)
+        output = resampler(inputs, warp, self.interpolation, self.padding)
+        return tf.ensure_shape(output, self.compute_output_shape(inputs.shape))
 
     def theta(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the transformation that the layer applies to each of `inputs`.
@@ -141,7 +156,8 @@ class SpatialTransformer(keras.layers.Layer):
         """
         if not self.built:
             raise ValueError("SpatialTransformer must be built or called before it has a theta()")
-        return self._transformation.matrix(self.regression(self.localisation(inputs)))
+        images = tf.cast(inputs, self.compute_dtype)  # As Keras does before call().
+        return self._transformation.matrix(self.regression(self.localisation(images)))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, channels = input_shape
@@ -149,7 +165,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "localisation": keras.utils.serialize_keras_object(self.localisation),
+            "localisation": keras.saving.serialize_keras_object(self.localisation),
             "output_size": self.output_size,
             "transformation": self.transformation,
             "interpolation": self.interpolation,
@@ -160,5 +176,5 @@ class SpatialTransformer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
         config = dict(config)
-        localisation = keras.utils.deserialize_keras_object(config.pop("localisation"))
+        localisation = keras.saving.deserialize_keras_object(config.pop("localisation"))
         return cls(localisation, **config)

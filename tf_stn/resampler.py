@@ -29,7 +29,7 @@ def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
 
 def check_mode(argument: str, value: str, known: tuple[str, ...]) -> None:
     """Raises a ValueError unless `value` is one of `known`."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"`{argument}` must be one of {names}, received {value!r}")
 
@@ -73,6 +73,10 @@ def resampler(
       right-hand on them; zero outside the image, NaN for a NaN coordinate. Only the gradients
       that somebody needs are computed. Gradients of gradients are not defined yet, and asking
       for one raises a LookupError.
+
+    XLA:
+      There is no XLA kernel. A Keras layer of your own that calls this sets
+      `self.supports_jit = False`, as `tf_stn.SpatialTransformer` does.
 
     Raises:
       TypeError: `data` or `warp` is of another type.

@@ -4,12 +4,11 @@ import importlib.metadata
 import pathlib
 import tempfile
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 import tf_stn
-
-keras = tf.keras
 
 
 def main() -> None:

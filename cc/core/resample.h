@@ -66,7 +66,8 @@ TF_STN_HD Real InnerProduct(const T* a, const T* b, int64_t channels) {
   return sum;
 }
 
-// Writes dL/d(x, y[, z]) of one point, given dL/dV of its channels.
+// Writes dL/d(x, y[, z]) of one point, given dL/dV of its channels.  A pixel of
+// slope zero takes no part, so that an infinite one beside the point does no harm.
 template <typename Stencil, typename T>
 TF_STN_HD void WarpGradientOfPoint(const Stencil& stencil, int64_t channels, const T* image,
                                    const T* grad_output, typename Stencil::Real* grad_point) {
@@ -77,7 +78,10 @@ TF_STN_HD void WarpGradientOfPoint(const Stencil& stencil, int64_t channels, con
     const Real product = offset == kReadsAsZero
                              ? Real(0)
                              : InnerProduct<Real>(image + offset, grad_output, channels);
-    for (int d = 0; d < Stencil::kRank; ++d) grad_point[d] += stencil.slope(k, d) * product;
+    for (int d = 0; d < Stencil::kRank; ++d) {
+      const Real slope = stencil.slope(k, d);
+      if (slope != Real(0)) grad_point[d] += slope * product;
+    }
   }
 }
 

@@ -65,9 +65,10 @@ void ShardPointsOnCpu(OpKernelContext* context, const ResamplerSizes<Stencil::kR
   ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image), work);
 }
 
-// Computes grad_data.  The work is divided into bands of rows, several for each
-// image if there are fewer images than threads.  Each band looks at all points
-// of its image and adds those that touch it, in their order.
+// Computes grad_data.  The work is divided into bands of rows: one band an image,
+// or as many as make one for each thread.  A band looks at the row of all points
+// of its image and adds those that touch it, in their order; so points that
+// crowd in few rows are the work of few threads.
 template <typename Stencil, typename Points, typename T>
 void DataGradientOnCpu(OpKernelContext* context, const Points& points,
                        const ResamplerGradArguments<Stencil::kRank, T>& arguments) {
@@ -86,7 +87,7 @@ void DataGradientOnCpu(OpKernelContext* context, const Points& points,
     OP_REQUIRES_OK(context, shape.AddDimWithStatus(sizes.images));
     OP_REQUIRES_OK(context, shape.AddDimWithStatus(image.elements()));
     OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<Real>::value, shape, &sums));
-    grad_data = sums.flat<Real>().data();
+    grad_data = static_cast<Real*>(sums.data());
   }
 
   const int64_t rows = image.size[0];
@@ -154,6 +155,19 @@ namespace {
 
 constexpr int kRank = 2;
 
+// Returns the elements of a tensor.  Unlike flat(), it takes a tensor that begins
+// anywhere, such as a view that another library has handed over.
+// REQUIRES: T is its type.
+template <typename T>
+T* Elements(Tensor* tensor) {
+  return static_cast<T*>(tensor->data());
+}
+
+template <typename T>
+const T* Elements(const Tensor& tensor) {
+  return static_cast<const T*>(tensor.data());
+}
+
 PartialShape ToPartialShape(const TensorShape& shape) {
   const auto sizes = shape.dim_sizes();
   return PartialShape(std::vector<int64_t>(sizes.begin(), sizes.end()));
@@ -204,8 +218,8 @@ class ResamplerOp : public OpKernel {
     if (output->NumElements() == 0) return;
 
     functor::Resampler<Device, kRank, T>()(
-        context, {modes_, SizesOf(data, warp), data.flat<T>().data(),
-                  warp.flat<Coordinate<T>>().data(), output->flat<T>().data()});
+        context, {modes_, SizesOf(data, warp), Elements<T>(data), Elements<Coordinate<T>>(warp),
+                  Elements<T>(output)});
   }
 
  private:
@@ -232,9 +246,9 @@ class ResamplerGradOp : public OpKernel {
 
     ResamplerGradArguments<kRank, T> arguments{modes_,
                                                SizesOf(data, warp),
-                                               data.flat<T>().data(),
-                                               warp.flat<Coordinate<T>>().data(),
-                                               grad_output.flat<T>().data(),
+                                               Elements<T>(data),
+                                               Elements<Coordinate<T>>(warp),
+                                               Elements<T>(grad_output),
                                                nullptr,
                                                nullptr};
     OP_REQUIRES_OK(context, Allocate(context, 0, data.shape(), &arguments.grad_data));
@@ -251,7 +265,7 @@ class ResamplerGradOp : public OpKernel {
     Tensor* output = nullptr;
     if (!compute_[index]) return context->allocate_output(index, TensorShape({0}), &output);
     TF_RETURN_IF_ERROR(context->allocate_output(index, shape, &output));
-    if (output->NumElements() > 0) *gradient = output->flat<Real>().data();
+    if (output->NumElements() > 0) *gradient = Elements<Real>(output);
     return absl::OkStatus();
   }
 
@@ -259,18 +273,40 @@ class ResamplerGradOp : public OpKernel {
   bool compute_[2] = {true, true};
 };
 
+// Stands where `data` and `warp` are of types that do not go together, to say so.
+template <typename T, typename Twarp>
+class WrongCoordinateTypeOp : public OpKernel {
+ public:
+  explicit WrongCoordinateTypeOp(OpKernelConstruction* context) : OpKernel(context) {
+    const auto name = [](auto type) { return tensorflow::DataTypeString(type); };
+    context->CtxFailure(absl::InvalidArgumentError(
+        absl::StrCat("`warp` must be of type ", name(DataTypeToEnum<Coordinate<T>>::value),
+                     " for `data` of type ", name(DataTypeToEnum<T>::value), ", received ",
+                     name(DataTypeToEnum<Twarp>::value))));
+  }
+  void Compute(OpKernelContext*) override {}
+};
+
+template <typename T>
+using OtherCoordinate = std::conditional_t<std::is_same_v<Coordinate<T>, float>, double, float>;
+
+#define TF_STN_REGISTER_KERNEL(op, DEVICE, T, Twarp, ...)          \
+  REGISTER_KERNEL_BUILDER(Name(op)                                 \
+                              .Device(tensorflow::DEVICE_##DEVICE) \
+                              .TypeConstraint<T>("T")              \
+                              .TypeConstraint<Twarp>("Twarp"),     \
+                          __VA_ARGS__)
+
 // The types here are those that the ops advertise; a test compares the lists.
-#define TF_STN_REGISTER(DEVICE, T)                                     \
-  REGISTER_KERNEL_BUILDER(Name("TfStn>Resampler")                      \
-                              .Device(tensorflow::DEVICE_##DEVICE)     \
-                              .TypeConstraint<T>("T")                  \
-                              .TypeConstraint<Coordinate<T>>("Twarp"), \
-                          ResamplerOp<DEVICE##Device, T>);             \
-  REGISTER_KERNEL_BUILDER(Name("TfStn>ResamplerGrad")                  \
-                              .Device(tensorflow::DEVICE_##DEVICE)     \
-                              .TypeConstraint<T>("T")                  \
-                              .TypeConstraint<Coordinate<T>>("Twarp"), \
-                          ResamplerGradOp<DEVICE##Device, T>)
+#define TF_STN_REGISTER(DEVICE, T)                                             \
+  TF_STN_REGISTER_KERNEL("TfStn>Resampler", DEVICE, T, Coordinate<T>,          \
+                         ResamplerOp<DEVICE##Device, T>);                      \
+  TF_STN_REGISTER_KERNEL("TfStn>ResamplerGrad", DEVICE, T, Coordinate<T>,      \
+                         ResamplerGradOp<DEVICE##Device, T>);                  \
+  TF_STN_REGISTER_KERNEL("TfStn>Resampler", DEVICE, T, OtherCoordinate<T>,     \
+                         WrongCoordinateTypeOp<T, OtherCoordinate<T>>);        \
+  TF_STN_REGISTER_KERNEL("TfStn>ResamplerGrad", DEVICE, T, OtherCoordinate<T>, \
+                         WrongCoordinateTypeOp<T, OtherCoordinate<T>>)
 
 TF_STN_REGISTER(CPU, Eigen::half);
 TF_STN_REGISTER(CPU, Eigen::bfloat16);
@@ -278,6 +314,7 @@ TF_STN_REGISTER(CPU, float);
 TF_STN_REGISTER(CPU, double);
 
 #undef TF_STN_REGISTER
+#undef TF_STN_REGISTER_KERNEL
 
 }  // namespace
 }  // namespace tf_stn

@@ -124,7 +124,8 @@ it read.  `grad_warp` is the sum over channels of `grad_output` times
     d/dx = (1 - b) (U10 - U00) + b (U11 - U01)
     d/dy = (1 - a) (U01 - U00) + a (U11 - U10)
 
-which on a pixel centre is the right-hand derivative.  A NaN coordinate adds
+which on a pixel centre is the right-hand derivative.  As in the forward op, a
+pixel of factor zero takes no part in a sum.  A NaN coordinate adds
 nothing to `grad_data` and has a NaN `grad_warp`; one outside the image, where
 the output is constant, has a `grad_warp` of zero.
 
