@@ -3,17 +3,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 TENSORFLOW ?= 2.21
+TENSORFLOW_PACKAGE ?= tensorflow-cpu
 
 bin := $(VENV)/bin
 cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format wheel check-wheel compatibility bazel clean
+.PHONY: help demo test test-gpu lint format wheel check-wheel compatibility bazel clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
 	@echo "make test           build and run all tests"
+	@echo "make test-gpu       the tests of the op on a GPU, which must be there"
 	@echo "make lint           check style; make format mends it"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
@@ -26,6 +28,16 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(bin)/python -m pytest $(PYTEST_ARGUMENTS)
+
+# In an environment of its own, since TensorFlow's package is another.
+test-gpu:
+	$(MAKE) VENV=.venv-gpu TENSORFLOW_PACKAGE='tensorflow[and-cuda]' test-gpu-here
+
+.PHONY: test-gpu-here
+test-gpu-here: $(VENV)/installed
+	TF_STN_REQUIRE_GPU=1 $(bin)/python -m pytest tests/test_resampler_forward.py \
+		tests/test_resampler_gradient.py tests/test_edge_cases.py tests/test_errors.py \
+		tests/test_affine_grid.py tests/test_execution.py tests/test_layer.py $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/installed
 	$(bin)/ruff check .
@@ -57,21 +69,24 @@ compatibility: $(VENV)/installed
 
 bazel: $(VENV)/installed
 	$(bin)/python tools/bazel/configure.py
-	bazel test //...
+	bazel test $(BAZEL_FLAGS) //...
 
 clean:
-	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so $(VENV)
+	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so \
+		$(VENV) .venv-gpu
 
-# Anew for every version of TensorFlow, since one library cannot serve two.
+# Anew for every version of TensorFlow, since one library cannot serve two. With a CUDA compiler,
+# so that the GPU kernels are built and tested where no CUDA is installed.
 $(VENV)/tensorflow-$(TENSORFLOW):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed")'
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "Python's venv is needed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(bin)/python -m pip install --quiet 'tensorflow-cpu==$(TENSORFLOW).*' 'setuptools>=77'
+	$(bin)/python -m pip install --quiet '$(TENSORFLOW_PACKAGE)==$(TENSORFLOW).*' 'setuptools>=77'
+	$(bin)/python -m pip install --quiet --no-deps -r requirements-cuda.txt
 	touch $@
 
-$(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tf_stn/__init__.py \
+$(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tools/toolchain.py tf_stn/__init__.py \
 		$(wildcard cc/*/*)
 	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev]'
 	touch $@

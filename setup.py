@@ -5,21 +5,30 @@ the build runs; for an isolated build, TF_STN_TENSORFLOW says which one to insta
 
 Environment:
   TF_STN_TENSORFLOW   Minor version of TensorFlow for an isolated build (default 2.21).
+  TF_STN_CUDA         1: with GPU kernels; 0: without; auto (default): with, if there is an nvcc.
+  TF_STN_CUDA_ARCHITECTURES
+                      Such as "80;90" (default: all that nvcc knows). PTX of the newest is added.
+  NVCC, CUDA_HOME     Where nvcc is. Otherwise it is looked for in /usr/local/cuda, then among the
+                      packages of the extra `cuda`.
   TF_STN_WERROR       If 1, warnings in our files are errors.
   CXX, CXXFLAGS       Compiler (default g++) and options that come after our own.
 """
 
 import concurrent.futures
-import importlib.metadata
-import importlib.util
 import os
 import pathlib
 import shlex
 import subprocess
+import sys
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+
+# Not there yet when a build front-end runs this file.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "tools"))
+
+from toolchain import Cuda, build_info, find_nvcc, installed_minor, installed_tensorflow
 
 DEFAULT_TENSORFLOW = "2.21"
 
@@ -28,8 +37,12 @@ SOURCES = [
     "cc/kernels/resampler_kernels.cc",
     "cc/ops/resampler_ops.cc",
 ]
+CUDA_SOURCES = [
+    "cc/kernels/resampler_gpu.cu.cc",
+]
 HEADERS = [
     "cc/core/coordinates.h",
+    "cc/core/half.h",
     "cc/core/interpolation.h",
     "cc/core/modes.h",
     "cc/core/padding.h",
@@ -37,6 +50,7 @@ HEADERS = [
     "cc/core/resample.h",
     "cc/core/shapes.h",
     "cc/core/stencil.h",
+    "cc/kernels/cuda.h",
     "cc/kernels/resampler.h",
 ]
 COMPILE_FLAGS = [
@@ -49,27 +63,36 @@ COMPILE_FLAGS = [
     "-Wall",
     "-Wextra",
 ]
-
-
-def installed_tensorflow() -> pathlib.Path | None:
-    """Returns the folder of the TensorFlow that can be imported, without importing it."""
-    spec = importlib.util.find_spec("tensorflow")
-    return pathlib.Path(spec.origin).parent if spec and spec.origin else None
+# What the device cannot have of these is left to the host compiler.
+CUDA_FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-x=cu",
+    "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra",
+]
 
 
 def tensorflow_minor() -> str:
     """Returns the minor version of TensorFlow to build for, such as `2.21`."""
-    if installed_tensorflow():
-        for name in ("tensorflow-cpu", "tensorflow", "tf-nightly"):
-            try:
-                return ".".join(importlib.metadata.version(name).split(".")[:2])
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return os.environ.get("TF_STN_TENSORFLOW", DEFAULT_TENSORFLOW)
+    return installed_minor() or os.environ.get("TF_STN_TENSORFLOW", DEFAULT_TENSORFLOW)
+
+
+def wanted_cuda() -> Cuda | None:
+    """Returns the CUDA compiler that TF_STN_CUDA asks for, or None for a build without."""
+    choice = os.environ.get("TF_STN_CUDA", "auto")
+    if choice not in ("auto", "0", "1"):
+        raise SystemExit(f"setup.py: TF_STN_CUDA must be auto, 0 or 1, received {choice!r}")
+    nvcc = None if choice == "0" else find_nvcc()
+    if nvcc is None and choice == "1":
+        raise SystemExit(
+            "setup.py: TF_STN_CUDA=1, but no nvcc was found. Set NVCC or CUDA_HOME, or install the "
+            "packages in requirements-cuda.txt"
+        )
+    return Cuda(nvcc) if nvcc else None
 
 
 class BuildLibrary(build_ext):
-    """Compiles the library and records which TensorFlow it was built for."""
+    """Compiles the library and records what it was built for and with."""
 
     def run(self) -> None:
         tensorflow = installed_tensorflow()
@@ -78,48 +101,74 @@ class BuildLibrary(build_ext):
                 "setup.py: TensorFlow is needed to build tf-stn. Install it first: "
                 f"pip install 'tensorflow-cpu=={tensorflow_minor()}.*'"
             )
+        cuda = wanted_cuda()
         self.package_folder.mkdir(parents=True, exist_ok=True)
-        self.compile_library(tensorflow)
-        info = f'"""How the library was built."""\n\nTENSORFLOW = "{tensorflow_minor()}"\n'
-        (self.package_folder / "_build_info.py").write_text(info)
+        self.compile_library(tensorflow, cuda)
+        text = build_info(tensorflow_minor(), cuda)
+        (self.package_folder / "_build_info.py").write_text(text)
 
     @property
     def package_folder(self) -> pathlib.Path:
         return pathlib.Path("." if self.inplace else self.build_lib, "tf_stn")
 
-    def compile_library(self, tensorflow: pathlib.Path) -> None:
+    def compile_library(self, tensorflow: pathlib.Path, cuda: Cuda | None) -> None:
+        folder = pathlib.Path(self.build_temp)
+        folder.mkdir(parents=True, exist_ok=True)
+        sources = SOURCES + (CUDA_SOURCES if cuda else [])
+        objects = {source: str(folder / f"{pathlib.Path(source).stem}.o") for source in sources}
         compiler = shlex.split(os.environ.get("CXX", "g++"))
-        flags = [
+        host_command = [*compiler, *self.host_flags(tensorflow, cuda)]
+        commands = []
+        for source, target in objects.items():
+            command = self.device_command(cuda) if source in CUDA_SOURCES else host_command
+            commands.append([*command, "-c", source, "-o", target])
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self.execute_command, commands))
+        self.execute_command(
+            [
+                *(*compiler, "-shared", *objects.values()),
+                *("-o", str(self.package_folder / "_tf_stn.so")),
+                *(f"-L{tensorflow}", "-l:libtensorflow_framework.so.2"),
+                *self.cuda_link_flags(cuda),
+                "-Wl,-s",
+            ]
+        )
+
+    @staticmethod
+    def host_flags(tensorflow: pathlib.Path, cuda: Cuda | None) -> list[str]:
+        return [
             *COMPILE_FLAGS,
             *(["-Werror"] if os.environ.get("TF_STN_WERROR") == "1" else []),
             "-D_GLIBCXX_USE_CXX11_ABI=1",
             "-DEIGEN_MAX_ALIGN_BYTES=64",
+            *(["-DTF_STN_CUDA"] if cuda else []),
             "-I.",
             # As system headers, so that only our own files give warnings.
             f"-isystem{tensorflow / 'include'}",
             *shlex.split(os.environ.get("CXXFLAGS", "")),
         ]
-        folder = pathlib.Path(self.build_temp)
-        folder.mkdir(parents=True, exist_ok=True)
-        objects = [folder / f"{pathlib.Path(source).stem}.o" for source in SOURCES]
-        commands = [
-            [*compiler, *flags, "-c", source, "-o", str(target)]
-            for source, target in zip(SOURCES, objects)
+
+    @staticmethod
+    def cuda_link_flags(cuda: Cuda | None) -> list[str]:
+        if cuda is None:
+            return []
+        return [
+            str(cuda.runtime),
+            *("-ldl", "-lrt", "-lpthread"),
+            # Its symbols must not be taken for those of TensorFlow's own CUDA.
+            "-Wl,--exclude-libs,ALL",
         ]
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self.execute_command, commands))
-        self.execute_command(
-            [
-                *compiler,
-                "-shared",
-                *map(str, objects),
-                "-o",
-                str(self.package_folder / "_tf_stn.so"),
-                f"-L{tensorflow}",
-                "-l:libtensorflow_framework.so.2",
-                "-Wl,-s",
-            ]
-        )
+
+    @staticmethod
+    def device_command(cuda: Cuda) -> list[str]:
+        return [
+            str(cuda.nvcc),
+            *CUDA_FLAGS,
+            *(["-Werror=all-warnings"] if os.environ.get("TF_STN_WERROR") == "1" else []),
+            *cuda.architecture_flags,
+            f"--threads={os.cpu_count()}",
+            "-I.",
+        ]
 
     @staticmethod
     def execute_command(command: list[str]) -> None:
@@ -127,7 +176,7 @@ class BuildLibrary(build_ext):
         try:
             subprocess.run(command, check=True)
         except FileNotFoundError:
-            raise SystemExit(f"setup.py: no C++ compiler: {command[0]} not found") from None
+            raise SystemExit(f"setup.py: no compiler: {command[0]} not found") from None
         except subprocess.CalledProcessError as error:
             raise SystemExit(f"setup.py: the compiler failed with {error.returncode}") from None
 
@@ -138,7 +187,7 @@ class BuildLibrary(build_ext):
         return {}
 
     def get_source_files(self) -> list[str]:
-        return [*SOURCES, *HEADERS]
+        return [*SOURCES, *CUDA_SOURCES, *HEADERS]
 
 
 class PythonIndependentWheel(bdist_wheel):
@@ -169,6 +218,7 @@ setup(
     extras_require={
         "cpu": [f"tensorflow-cpu=={MINOR}.*"],
         "gpu": [f"tensorflow[and-cuda]=={MINOR}.*"],
+        "cuda": pathlib.Path("requirements-cuda.txt").read_text().split(),
         "demo": ["matplotlib>=3.8", "mlxtend==0.25.0", "tqdm>=4.66"],
         "dev": [
             "auditwheel==6.8.2",

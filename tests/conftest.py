@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # Leaves room for other processes.
 
 import keras
 import numpy as np
@@ -10,6 +11,20 @@ import pytest
 import tensorflow as tf
 
 tf.config.threading.set_intra_op_parallelism_threads(2)
+
+
+GPUS = tf.config.list_logical_devices("GPU")
+if os.environ.get("TF_STN_REQUIRE_GPU") == "1" and not GPUS:
+    raise pytest.UsageError("TF_STN_REQUIRE_GPU=1, but TensorFlow sees no GPU")
+
+
+if GPUS:  # Otherwise the names of tests need no mention of a device.
+
+    @pytest.fixture(autouse=True, params=["cpu", "gpu"])
+    def device(request):
+        """Runs every test on the CPU and on the GPU."""
+        with tf.device(f"/{request.param}:0"):
+            yield request.param
 
 
 @pytest.fixture

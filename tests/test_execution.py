@@ -30,9 +30,8 @@ def test_every_advertised_type_and_mode_has_a_kernel(op):
         if kernel.device_type == "CPU" and constraint.name == "T"
     }
     assert advertised == registered == set(DATA_TYPES)
-    assert len(kernels.get_registered_kernels_for_op(op).kernel) == len(advertised) * len(
-        attribute(op, "Twarp").type
-    )
+    on_cpu = [k for k in kernels.get_registered_kernels_for_op(op).kernel if k.device_type == "CPU"]
+    assert len(on_cpu) == len(advertised) * len(attribute(op, "Twarp").type)
     assert [s.decode() for s in attribute(op, "interpolation").s] == list(INTERPOLATIONS)
     assert [s.decode() for s in attribute(op, "padding").s] == list(PADDINGS)
 

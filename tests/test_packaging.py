@@ -27,14 +27,14 @@ def lists_of(path, *names):
 
 
 def test_setup_and_bazel_build_the_same_files_in_the_same_way():
-    names = ("SOURCES", "HEADERS", "COMPILE_FLAGS")
+    names = ("SOURCES", "CUDA_SOURCES", "HEADERS", "COMPILE_FLAGS", "CUDA_FLAGS")
     assert lists_of("setup.py", *names) == lists_of("BUILD", *names)
 
 
 def test_every_source_file_is_listed():
-    sources, headers = lists_of("setup.py", "SOURCES", "HEADERS")
+    sources, cuda, headers = lists_of("setup.py", "SOURCES", "CUDA_SOURCES", "HEADERS")
     files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
-    assert sorted(sources + headers) == sorted(files)
+    assert sorted(sources + cuda + headers) == sorted(files)
 
 
 def test_public_names():

@@ -17,27 +17,28 @@
 
 namespace tf_stn {
 
-template <typename Real>
+// Index is int64_t, or int32_t where no image has 2^30 elements.
+template <typename Real, typename Index = int64_t>
 struct Tap {
-  int64_t index;
+  Index index;
   Real weight;
   Real slope;
 };
 
 // Pulls in coordinates too far out to be an index, because casting them would
 // be undefined.  No image is that large, so they stay outside.  A NaN passes.
-template <typename Real>
+template <typename Index, typename Real>
 TF_STN_HD Real Bounded(Real x) {
-  constexpr Real kFar = static_cast<Real>(int64_t{1} << 60);
+  constexpr Real kFar = static_cast<Real>(sizeof(Index) == 8 ? int64_t{1} << 60 : 1 << 30);
   return x < -kFar ? -kFar : x > kFar ? kFar : x;
 }
 
 // Returns floor(x) of a bounded coordinate, and 0 for a NaN.  By truncation,
 // since std::floor is a call to a library where there is no instruction for it.
-template <typename Real>
-TF_STN_HD int64_t FloorIndex(Real x) {
+template <typename Index, typename Real>
+TF_STN_HD Index FloorIndex(Real x) {
   if (!(x == x)) return 0;
-  const int64_t truncated = static_cast<int64_t>(x);
+  const Index truncated = static_cast<Index>(x);
   return x < static_cast<Real>(truncated) ? truncated - 1 : truncated;
 }
 
@@ -46,10 +47,10 @@ TF_STN_HD int64_t FloorIndex(Real x) {
 struct Linear {
   static constexpr int kTaps = 2;
 
-  template <typename Real>
-  TF_STN_HD static void Taps(Real x, Tap<Real>* taps) {
-    x = Bounded(x);
-    const int64_t index = FloorIndex(x);
+  template <typename Real, typename Index>
+  TF_STN_HD static void Taps(Real x, Tap<Real, Index>* taps) {
+    x = Bounded<Index>(x);
+    const Index index = FloorIndex<Index>(x);
     const Real t = x - static_cast<Real>(index);
     const Real one = x == x ? Real(1) : x;
     taps[0] = {index, 1 - t, -one};

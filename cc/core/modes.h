@@ -3,6 +3,7 @@
 #ifndef TF_STN_CC_CORE_MODES_H_
 #define TF_STN_CC_CORE_MODES_H_
 
+#include <cstdint>
 #include <string_view>
 
 #include "cc/core/interpolation.h"
@@ -37,13 +38,13 @@ struct TypeTag {
 };
 
 // Calls visit(TypeTag<Stencil<...>>) with the stencil that `modes` stand for.
-template <int Rank, typename Real, typename Visit>
+template <int Rank, typename Real, typename Index = int64_t, typename Visit>
 void VisitStencil(const Modes& modes, const Visit& visit) {
   switch (modes.interpolation) {
     case InterpolationMode::kLinear:
       switch (modes.padding) {
         case PaddingMode::kZeros:
-          return visit(TypeTag<Stencil<Rank, Linear, Zeros, Real>>());
+          return visit(TypeTag<Stencil<Rank, Linear, Zeros, Real, Index>>());
       }
   }
 }

@@ -12,10 +12,11 @@
 
 namespace tf_stn {
 
-inline constexpr int64_t kReadsAsZero = -1;
+inline constexpr int kReadsAsZero = -1;
 
 struct Zeros {  // 0 0 0 | a b c d | 0 0 0
-  TF_STN_HD static int64_t Resolve(int64_t index, int64_t size) {
+  template <typename Index>
+  TF_STN_HD static Index Resolve(Index index, Index size) {
     return 0 <= index && index < size ? index : kReadsAsZero;
   }
 };

@@ -20,25 +20,27 @@
 namespace tf_stn {
 
 // Shape of one image, channels last; size[0] is the slowest axis.
-template <int Rank>
+template <int Rank, typename Index = int64_t>
 struct Extent {
-  int64_t size[Rank];
-  int64_t channels;
+  Index size[Rank];
+  Index channels;
 
   // Elements of one step along axis 0: a row of an image, a slice of a volume.
-  TF_STN_HD int64_t row_elements() const {
-    int64_t product = channels;
+  TF_STN_HD Index row_elements() const {
+    Index product = channels;
     for (int d = 1; d < Rank; ++d) product *= size[d];
     return product;
   }
 
-  TF_STN_HD int64_t elements() const { return size[0] * row_elements(); }
+  TF_STN_HD Index elements() const { return size[0] * row_elements(); }
 };
 
-template <int Rank, typename Interpolation, typename Padding, typename RealType>
+template <int Rank, typename Interpolation, typename Padding, typename RealType,
+          typename IndexType = int64_t>
 class Stencil {
  public:
   using Real = RealType;
+  using Index = IndexType;
   static constexpr int kRank = Rank;
   static constexpr int kTaps = Interpolation::kTaps;
 
@@ -51,13 +53,13 @@ class Stencil {
   static constexpr int kCount = Count();
 
   // `point` is (x, y[, z]) in pixels: x runs along the last spatial axis.
-  TF_STN_HD Stencil(const Extent<kRank>& extent, const Real* point) {
-    int64_t stride = extent.channels;
+  TF_STN_HD Stencil(const Extent<kRank, Index>& extent, const Real* point) {
+    Index stride = extent.channels;
     for (int d = kRank - 1; d >= 0; --d) {
-      Tap<Real>* taps = taps_[d];
+      Tap<Real, Index>* taps = taps_[d];
       Interpolation::Taps(point[kRank - 1 - d], taps);
       for (int k = 0; k < kTaps; ++k) {
-        const int64_t index = Padding::Resolve(taps[k].index, extent.size[d]);
+        const Index index = Padding::Resolve(taps[k].index, extent.size[d]);
         taps[k].index = index == kReadsAsZero ? kReadsAsZero : index * stride;
       }
       stride *= extent.size[d];
@@ -65,10 +67,10 @@ class Stencil {
   }
 
   // Returns where pixel `k` starts in the image, or kReadsAsZero.
-  TF_STN_HD int64_t offset(int k) const {
-    int64_t sum = 0;
+  TF_STN_HD Index offset(int k) const {
+    Index sum = 0;
     for (int d = kRank - 1; d >= 0; --d, k /= kTaps) {
-      const int64_t index = taps_[d][k % kTaps].index;
+      const Index index = taps_[d][k % kTaps].index;
       if (index == kReadsAsZero) return kReadsAsZero;
       sum += index;
     }
@@ -82,12 +84,12 @@ class Stencil {
 
   // Whether the stencil of `point` may read a row in [begin, end), a row being a
   // step along axis 0.  Cheaper than making the stencil.
-  TF_STN_HD static bool Touches(const Extent<kRank>& extent, const Real* point, int64_t begin,
-                                int64_t end) {
-    Tap<Real> taps[kTaps];
+  TF_STN_HD static bool Touches(const Extent<kRank, Index>& extent, const Real* point, Index begin,
+                                Index end) {
+    Tap<Real, Index> taps[kTaps];
     Interpolation::Taps(point[kRank - 1], taps);
     for (int k = 0; k < kTaps; ++k) {
-      const int64_t row = Padding::Resolve(taps[k].index, extent.size[0]);
+      const Index row = Padding::Resolve(taps[k].index, extent.size[0]);
       if (begin <= row && row < end) return true;
     }
     return false;
@@ -99,14 +101,14 @@ class Stencil {
   TF_STN_HD Real Product(int k, int sloped_axis) const {
     Real product = 1;
     for (int d = kRank - 1; d >= 0; --d, k /= kTaps) {
-      const Tap<Real>& tap = taps_[d][k % kTaps];
+      const Tap<Real, Index>& tap = taps_[d][k % kTaps];
       product *= d == sloped_axis ? tap.slope : tap.weight;
     }
     return product;
   }
 
   // Taps of each axis; their indices are in elements.
-  Tap<Real> taps_[kRank][kTaps];
+  Tap<Real, Index> taps_[kRank][kTaps];
 };
 
 }  // namespace tf_stn

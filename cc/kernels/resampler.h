@@ -41,6 +41,19 @@ struct ResamplerGradArguments {
   Coordinate<T>* grad_warp;  // As warp; null if nobody needs it.
 };
 
+// Launchers of the GPU kernels, for T one of Half, BFloat16, float and double and
+// Rank 2.  All pointers are to device memory; `stream` is a cudaStream_t.  They
+// return null, or what CUDA says went wrong.
+template <int Rank, typename T>
+const char* LaunchResampler(const ResamplerArguments<Rank, T>& arguments, void* stream);
+
+// `sums` is room for as many numbers as grad_data has, where that is needed and
+// T is a half type; otherwise it is not used.  `deterministic` asks for the same
+// bits in every run, at the price of more time.
+template <int Rank, typename T>
+const char* LaunchResamplerGrad(const ResamplerGradArguments<Rank, T>& arguments,
+                                Coordinate<T>* sums, bool deterministic, void* stream);
+
 }  // namespace tf_stn
 
 #endif  // TF_STN_CC_KERNELS_RESAMPLER_H_

@@ -17,6 +17,12 @@
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/util/work_sharder.h"
 
+#if defined(TF_STN_CUDA)
+#include "cc/core/half.h"
+#include "tensorflow/core/util/determinism.h"
+#include "xla/stream_executor/stream.h"
+#endif
+
 namespace tf_stn {
 
 using tensorflow::DataTypeToEnum;
@@ -26,7 +32,8 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-using CPUDevice = Eigen::ThreadPoolDevice;
+struct CPUDevice;
+struct GPUDevice;
 
 namespace functor {
 
@@ -51,6 +58,16 @@ template <typename Work>
 void ShardOnCpu(OpKernelContext* context, int64_t total, int64_t cost, const Work& work) {
   const auto& threads = *context->device()->tensorflow_cpu_worker_threads();
   tensorflow::Shard(threads.num_threads, threads.workers, total, cost, work);
+}
+
+// Allocates as many numbers as there are in grad_data, of the type of its sums.
+template <typename T, int Rank>
+absl::Status AllocateSums(OpKernelContext* context, const ResamplerSizes<Rank>& sizes,
+                          Tensor* sums) {
+  TensorShape shape;
+  TF_RETURN_IF_ERROR(shape.AddDimWithStatus(sizes.images));
+  TF_RETURN_IF_ERROR(shape.AddDimWithStatus(sizes.image.elements()));
+  return context->allocate_temp(DataTypeToEnum<Coordinate<T>>::value, shape, sums);
 }
 
 template <typename Stencil>
@@ -83,10 +100,7 @@ void DataGradientOnCpu(OpKernelContext* context, const Points& points,
   if constexpr (std::is_same_v<T, Real>) {
     grad_data = arguments.grad_data;
   } else {
-    TensorShape shape;
-    OP_REQUIRES_OK(context, shape.AddDimWithStatus(sizes.images));
-    OP_REQUIRES_OK(context, shape.AddDimWithStatus(image.elements()));
-    OP_REQUIRES_OK(context, context->allocate_temp(DataTypeToEnum<Real>::value, shape, &sums));
+    OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &sums));
     grad_data = static_cast<Real*>(sums.data());
   }
 
@@ -148,6 +162,65 @@ struct ResamplerGrad<CPUDevice, Rank, T> {
     });
   }
 };
+
+#if defined(TF_STN_CUDA)
+
+namespace {
+
+// The type by which CUDA code knows T.
+template <typename T>
+using DeviceType =
+    std::conditional_t<std::is_same_v<T, Eigen::half>, Half,
+                       std::conditional_t<std::is_same_v<T, Eigen::bfloat16>, BFloat16, T>>;
+
+template <typename T>
+const DeviceType<T>* OnDevice(const T* pointer) {
+  return reinterpret_cast<const DeviceType<T>*>(pointer);
+}
+
+template <typename T>
+DeviceType<T>* OnDevice(T* pointer) {
+  return reinterpret_cast<DeviceType<T>*>(pointer);
+}
+
+// Returns the cudaStream_t on which TensorFlow runs the op.
+void* StreamOf(OpKernelContext* context) {
+  return context->op_device_context()->stream()->platform_specific_handle().stream;
+}
+
+absl::Status StatusOfLaunch(const char* error) {
+  if (error == nullptr) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("The resampler's GPU kernel was not launched: ", error));
+}
+
+}  // namespace
+
+template <int Rank, typename T>
+struct Resampler<GPUDevice, Rank, T> {
+  void operator()(OpKernelContext* context, const ResamplerArguments<Rank, T>& arguments) {
+    const auto& [modes, sizes, data, warp, output] = arguments;
+    OP_REQUIRES_OK(context,
+                   StatusOfLaunch(LaunchResampler<Rank, DeviceType<T>>(
+                       {modes, sizes, OnDevice(data), warp, OnDevice(output)}, StreamOf(context))));
+  }
+};
+
+template <int Rank, typename T>
+struct ResamplerGrad<GPUDevice, Rank, T> {
+  void operator()(OpKernelContext* context, const ResamplerGradArguments<Rank, T>& arguments) {
+    const auto& [modes, sizes, data, warp, grad_output, grad_data, grad_warp] = arguments;
+    Tensor sums;
+    const bool needs_sums = grad_data != nullptr && !std::is_same_v<T, Coordinate<T>>;
+    if (needs_sums) OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &sums));
+    OP_REQUIRES_OK(context, StatusOfLaunch(LaunchResamplerGrad<Rank, DeviceType<T>>(
+                                {modes, sizes, OnDevice(data), warp, OnDevice(grad_output),
+                                 OnDevice(grad_data), grad_warp},
+                                needs_sums ? static_cast<Coordinate<T>*>(sums.data()) : nullptr,
+                                tensorflow::OpDeterminismRequired(), StreamOf(context))));
+  }
+};
+
+#endif  // TF_STN_CUDA
 
 }  // namespace functor
 
@@ -312,6 +385,13 @@ TF_STN_REGISTER(CPU, Eigen::half);
 TF_STN_REGISTER(CPU, Eigen::bfloat16);
 TF_STN_REGISTER(CPU, float);
 TF_STN_REGISTER(CPU, double);
+
+#if defined(TF_STN_CUDA)
+TF_STN_REGISTER(GPU, Eigen::half);
+TF_STN_REGISTER(GPU, Eigen::bfloat16);
+TF_STN_REGISTER(GPU, float);
+TF_STN_REGISTER(GPU, double);
+#endif
 
 #undef TF_STN_REGISTER
 #undef TF_STN_REGISTER_KERNEL

@@ -120,10 +120,10 @@ TEST(OddCoordinatesGiveDefinedTaps) {
 
 TEST(ZerosReadsNothingOutside) {
   for (const int64_t index : {int64_t{-1}, int64_t{4}, int64_t{1} << 60, -(int64_t{1} << 60)}) {
-    CHECK(Zeros::Resolve(index, 4) == kReadsAsZero);
+    CHECK(Zeros::Resolve<int64_t>(index, 4) == kReadsAsZero);
   }
-  for (int64_t index = 0; index < 4; ++index) CHECK(Zeros::Resolve(index, 4) == index);
-  CHECK(Zeros::Resolve(0, 0) == kReadsAsZero);
+  for (int64_t index = 0; index < 4; ++index) CHECK(Zeros::Resolve<int64_t>(index, 4) == index);
+  CHECK(Zeros::Resolve<int64_t>(0, 0) == kReadsAsZero);
 }
 
 // Stencil

@@ -6,10 +6,17 @@ Run it with the Python that has TensorFlow, and again after a change of either:
     bazel build //...  # bazel-bin/tf_stn/_tf_stn.so
     bazel test //...
 
+With GPU kernels, which takes an nvcc (see tools/toolchain.py for where it is looked for; NVCC,
+CUDA_HOME and TF_STN_CUDA_ARCHITECTURES are as in setup.py, and are read here, not by Bazel):
+
+    TF_STN_CUDA_ARCHITECTURES="80;90" python tools/bazel/configure.py
+    bazel test --config=cuda //...
+
 It writes the folder .bazel, which git ignores:
 
     tensorflow/   Repository @tensorflow: links to the headers and the framework library, the
                   version, and this Python to run tests with.
+    cuda/         Repository @cuda: nvcc and the library of its runtime, or else an error message.
     rules_cc/, remote_coverage_tools/
                   Repositories that Debian's Bazel lacks or cannot read; see `debian_overrides`.
     bazelrc       Options that .bazelrc imports.
@@ -20,12 +27,14 @@ bazel-rules-java. Not tested: Bazel 7 and 8, which download their own rules and 
 no WORKSPACE any more.
 """
 
-import importlib.metadata
-import importlib.util
 import pathlib
 import shlex
 import shutil
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from toolchain import Cuda, build_info, find_nvcc, installed_minor, installed_tensorflow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / ".bazel"
@@ -38,7 +47,10 @@ DEBIAN_RULES = pathlib.Path("/usr/share/bazel/rules")
 TENSORFLOW_BUILD = f"""\
 package(default_visibility = ["//visibility:public"])
 
-exports_files(["python"])
+exports_files([
+    "_build_info.py",
+    "python",
+])
 
 cc_library(
     name = "headers",
@@ -60,30 +72,35 @@ filegroup(
 )
 """
 
+CUDA_BUILD = """\
+exports_files([
+    "_build_info.py",
+    "libcudart_static.a",
+    "nvcc",
+])
+"""
+
+NO_CUDA_BUILD = """\
+package(default_visibility = ["//visibility:public"])
+
+genrule(
+    name = "missing",
+    outs = [
+        "_build_info.py",
+        "libcudart_static.a",
+        "nvcc",
+    ],
+    cmd = "echo 'tools/bazel/configure.py found no nvcc. Set NVCC or CUDA_HOME, or install the" +
+          " packages in requirements-cuda.txt, and run it again.' >&2; exit 1",
+)
+"""
+
 COVERAGE_BUILD = """\
 filegroup(
     name = "coverage_report_generator",
     visibility = ["//visibility:public"],
 )
 """
-
-
-def find_tensorflow() -> pathlib.Path:
-    """Returns the folder of the TensorFlow that can be imported, without importing it."""
-    spec = importlib.util.find_spec("tensorflow")
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"configure.py: {sys.executable} has no TensorFlow")
-    return pathlib.Path(spec.origin).parent
-
-
-def tensorflow_minor() -> str:
-    """Returns the minor version of the installed TensorFlow, such as `2.21`."""
-    for name in ("tensorflow-cpu", "tensorflow", "tf-nightly"):
-        try:
-            return ".".join(importlib.metadata.version(name).split(".")[:2])
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    raise SystemExit("configure.py: TensorFlow was not installed by pip, its version is unknown")
 
 
 def write_repository(name: str, build: str) -> pathlib.Path:
@@ -95,17 +112,30 @@ def write_repository(name: str, build: str) -> pathlib.Path:
     return folder
 
 
-def write_tensorflow() -> None:
+def write_script(path: pathlib.Path, *command: str) -> None:
+    """Writes a script that calls the command, with the script's arguments after its own."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    path.chmod(0o755)
+
+
+def write_tensorflow(tensorflow: pathlib.Path, minor: str) -> None:
     """Writes the repository @tensorflow."""
-    tensorflow = find_tensorflow()
     folder = write_repository("tensorflow", TENSORFLOW_BUILD)
     for name in ("include", FRAMEWORK):
         (folder / name).symlink_to(tensorflow / name)
-    (folder / "version.bzl").write_text(f'TENSORFLOW_MINOR = "{tensorflow_minor()}"\n')
+    (folder / "_build_info.py").write_text(build_info(minor, None))
     # A link would not do: Python finds a virtual environment by the path it was called by.
-    python = folder / "python"
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-    python.chmod(0o755)
+    write_script(folder / "python", sys.executable)
+
+
+def write_cuda(minor: str, cuda: Cuda | None) -> None:
+    """Writes the repository @cuda."""
+    folder = write_repository("cuda", CUDA_BUILD if cuda else NO_CUDA_BUILD)
+    if cuda:
+        (folder / "_build_info.py").write_text(build_info(minor, cuda))
+        (folder / "libcudart_static.a").symlink_to(cuda.runtime)
+        # A link would not do: nvcc finds the rest of CUDA by the path it was called by.
+        write_script(folder / "nvcc", str(cuda.nvcc), *cuda.architecture_flags)
 
 
 def copy_rules_cc() -> pathlib.Path:
@@ -138,15 +168,29 @@ def debian_overrides() -> dict[str, pathlib.Path]:
 
 def main() -> None:
     """Writes the folder anew."""
+    tensorflow, minor = installed_tensorflow(), installed_minor()
+    if tensorflow is None:
+        raise SystemExit(f"configure.py: {sys.executable} has no TensorFlow")
+    if minor is None:
+        raise SystemExit("configure.py: TensorFlow's version is unknown: pip did not install it")
+    nvcc = find_nvcc()
+    cuda = Cuda(nvcc) if nvcc else None
+
     if OUTPUT.exists():
         shutil.rmtree(OUTPUT)
-    write_tensorflow()
+    write_tensorflow(tensorflow, minor)
+    write_cuda(minor, cuda)
     options = [
         f'common "--override_repository={name}={folder}"\n'
         for name, folder in debian_overrides().items()
     ]
     (OUTPUT / "bazelrc").write_text("".join(options))
-    print(f"Configured {OUTPUT} for TensorFlow {tensorflow_minor()} in {find_tensorflow()}")
+    print(f"Configured {OUTPUT} for TensorFlow {minor} in {tensorflow}")
+    if cuda:
+        architectures = ", ".join(map(str, cuda.architectures))
+        print(f"and with --config=cuda for CUDA {cuda.version} ({architectures}) by {cuda.nvcc}")
+    else:
+        print("without CUDA: no nvcc was found")
 
 
 if __name__ == "__main__":

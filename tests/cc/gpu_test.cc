@@ -1,0 +1,291 @@
+// Runs the CUDA kernels on the host and holds them against the CPU's loops, over
+// sizes that do not fill a block, a warp or an access, and over all edge rules.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cc/core/half.h"
+#include "cc/core/resample.h"
+#include "cc/kernels/cuda.h"
+#include "cc/kernels/resampler.h"
+#include "tests/cc/check.h"
+
+namespace tf_stn {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// Relative to the largest number in a result: rounding to T, or a float32 sum in
+// another order.
+template <typename T>
+constexpr double kTolerance = std::is_same_v<T, double>     ? 1e-14
+                              : std::is_same_v<T, float>    ? 2e-6
+                              : std::is_same_v<T, BFloat16> ? 1e-2
+                                                            : 2e-3;
+
+// Memory that begins `shift` elements after a multiple of 16 bytes and ends where
+// its last element does.
+template <typename T>
+class Memory {
+ public:
+  Memory(int64_t count, int shift, T value = T())
+      : values_(static_cast<size_t>(count + shift + 16)), count_(count) {
+    const auto begin = reinterpret_cast<uintptr_t>(values_.data());
+    const size_t skip = (16 - begin % 16) % 16 / sizeof(T);
+    start_ = skip + static_cast<size_t>(shift);
+    values_.resize(start_ + static_cast<size_t>(count));
+    values_.shrink_to_fit();
+    std::fill(values_.begin(), values_.end(), value);
+  }
+  T* data() { return values_.data() + start_; }
+  int64_t size() const { return count_; }
+  T& operator[](int64_t i) { return data()[i]; }
+
+ private:
+  std::vector<T> values_;
+  size_t start_;
+  int64_t count_;
+};
+
+struct Case {
+  int64_t images, height, width, channels, points;
+  int shift = 0;         // Of all memory, to spoil its alignment.
+  bool crowded = false;  // All points on one pixel.
+};
+
+const Case kCases[] = {
+    {1, 4, 5, 1, 1},      {1, 1, 1, 1, 3},      {2, 4, 5, 1, 300},
+    {1, 7, 5, 2, 33},     {2, 4, 5, 3, 31},     {1, 4, 5, 4, 257},
+    {2, 3, 3, 5, 40},     {1, 4, 5, 7, 70},     {2, 4, 5, 8, 65},
+    {1, 4, 5, 8, 65, 1},  {1, 3, 4, 12, 20},    {1, 5, 4, 16, 33},
+    {1, 3, 3, 31, 17},    {2, 3, 3, 32, 9},     {1, 3, 3, 33, 9},
+    {1, 2, 3, 64, 12, 1}, {1, 2, 3, 100, 12},   {1, 2, 2, 257, 5},
+    {1, 2, 2, 264, 5},    {1, 1030, 2, 1, 300}, {1, 5, 5, 3, 600, 0, true},
+    {3, 4, 5, 2, 0},      {0, 4, 5, 2, 7},      {2, 4, 5, 0, 7},
+    {2, 0, 5, 2, 0},      {1, 6, 5, 4, 64, 3},
+};
+
+std::string Name(const Case& c) {
+  char text[128];
+  std::snprintf(text, sizeof(text), "images %d size %dx%d channels %d points %d shift %d",
+                static_cast<int>(c.images), static_cast<int>(c.height), static_cast<int>(c.width),
+                static_cast<int>(c.channels), static_cast<int>(c.points), c.shift);
+  return text;
+}
+
+template <typename T>
+struct Problem {
+  using Real = Coordinate<T>;
+  using CpuStencil = Stencil<2, Linear, Zeros, Real>;
+
+  explicit Problem(const Case& c)
+      : sizes{{{c.height, c.width}, c.channels}, c.images, c.points},
+        data(sizes.images * sizes.image.elements(), c.shift),
+        warp(sizes.points() * 2, c.shift),
+        grad_output(sizes.points() * c.channels, c.shift) {
+    std::mt19937 rng(1);
+    std::uniform_real_distribution<double> value(-1, 1), place(-2, 7);
+    for (int64_t i = 0; i < data.size(); ++i) data[i] = T(static_cast<Real>(value(rng)));
+    for (int64_t i = 0; i < grad_output.size(); ++i) {
+      grad_output[i] = T(static_cast<Real>(value(rng)));
+    }
+    const double scale = c.height > 100 ? c.height / 7.0 : 1;
+    for (int64_t i = 0; i < warp.size(); ++i) {
+      warp[i] = static_cast<Real>(c.crowded ? 1.5 : place(rng) * (i % 2 == 1 ? scale : 1));
+    }
+    const double odd[] = {kNaN, kInf, -kInf, 1e30, -1e30, 3e9, 0, -1, 1, 2.5, 4, 5};
+    if (!c.crowded) {
+      for (size_t i = 0; i < std::size(odd); ++i) {
+        const auto where = static_cast<int64_t>(i) * 5 + 3;
+        if (where < warp.size()) warp[where] = static_cast<Real>(odd[i]);
+      }
+    }
+  }
+
+  WarpPoints<2, Real> points() { return {warp.data()}; }
+
+  ResamplerSizes<2> sizes;
+  Memory<T> data;
+  Memory<Real> warp;
+  Memory<T> grad_output;
+};
+
+template <typename T>
+void CheckEqual(Memory<T>& gpu, Memory<T>& cpu, double tolerance, const std::string& what) {
+  using Real = Coordinate<T>;
+  double scale = 1e-30;
+  for (int64_t i = 0; i < cpu.size(); ++i) {
+    const double value = std::abs(static_cast<double>(static_cast<Real>(cpu[i])));
+    if (std::isfinite(value)) scale = std::max(scale, value);
+  }
+  for (int64_t i = 0; i < cpu.size(); ++i) {
+    const double a = static_cast<double>(static_cast<Real>(gpu[i]));
+    const double b = static_cast<double>(static_cast<Real>(cpu[i]));
+    if (Near(a, b, tolerance * scale)) continue;
+    ++failures;
+    std::printf("%s: element %d is %.9g, expected %.9g\n", what.c_str(), static_cast<int>(i), a, b);
+    return;
+  }
+}
+
+template <typename T>
+void CheckForward(const Case& c) {
+  Problem<T> problem(c);
+  Memory<T> gpu(problem.grad_output.size(), c.shift), cpu(problem.grad_output.size(), 0);
+  const auto& sizes = problem.sizes;
+  const char* error = LaunchResampler<2, T>(
+      {Modes(), sizes, problem.data.data(), problem.warp.data(), gpu.data()}, nullptr);
+  CHECK(error == nullptr);
+  SamplePoints<typename Problem<T>::CpuStencil>(sizes.image, problem.points(),
+                                                sizes.points_per_image, problem.data.data(), 0,
+                                                sizes.points(), cpu.data());
+  CheckEqual(gpu, cpu, kTolerance<T>, "forward, " + Name(c));
+}
+
+template <typename T>
+void CheckGradient(const Case& c, bool deterministic, bool needs_data, bool needs_warp) {
+  using Real = Coordinate<T>;
+  using CpuStencil = typename Problem<T>::CpuStencil;
+  Problem<T> problem(c);
+  const auto& sizes = problem.sizes;
+  const T stale = T(static_cast<Real>(kNaN));
+  Memory<T> gpu_data(problem.data.size(), c.shift, stale), cpu_data(problem.data.size(), 0);
+  Memory<Real> gpu_warp(problem.warp.size(), c.shift, static_cast<Real>(kNaN));
+  Memory<Real> cpu_warp(problem.warp.size(), 0), sums(problem.data.size(), c.shift);
+  const char* error = LaunchResamplerGrad<2, T>(
+      {Modes(), sizes, problem.data.data(), problem.warp.data(), problem.grad_output.data(),
+       needs_data ? gpu_data.data() : nullptr, needs_warp ? gpu_warp.data() : nullptr},
+      sums.data(), deterministic, nullptr);
+  CHECK(error == nullptr);
+
+  Memory<Real> cpu_sums(problem.data.size(), 0);
+  for (int64_t n = 0; n < sizes.images; ++n) {
+    DataGradientOfRows<CpuStencil>(sizes.image, problem.points(), sizes.points_per_image,
+                                   problem.grad_output.data(), n, 0, sizes.image.size[0],
+                                   cpu_sums.data() + n * sizes.image.elements());
+  }
+  for (int64_t i = 0; i < cpu_data.size(); ++i) cpu_data[i] = static_cast<T>(cpu_sums[i]);
+  WarpGradientOfPoints<CpuStencil>(sizes.image, problem.points(), sizes.points_per_image,
+                                   problem.data.data(), problem.grad_output.data(), 0,
+                                   sizes.points(), cpu_warp.data());
+  const std::string what = (deterministic ? "ordered, " : "atomic, ") + Name(c);
+  if (needs_data) {
+    // In order means the sums of the CPU, to the bit.
+    CheckEqual(gpu_data, cpu_data, deterministic ? 0 : kTolerance<T>, "grad_data, " + what);
+  }
+  if (needs_warp) CheckEqual(gpu_warp, cpu_warp, kTolerance<Real>, "grad_warp, " + what);
+}
+
+template <typename T>
+void CheckAll() {
+  for (const Case& c : kCases) {
+    CheckForward<T>(c);
+    for (const bool deterministic : {false, true}) {
+      CheckGradient<T>(c, deterministic, true, true);
+      CheckGradient<T>(c, deterministic, true, false);
+      CheckGradient<T>(c, deterministic, false, true);
+    }
+  }
+}
+
+TEST(KernelsEqualTheCpuInFloat) { CheckAll<float>(); }
+TEST(KernelsEqualTheCpuInDouble) { CheckAll<double>(); }
+TEST(KernelsEqualTheCpuInHalf) { CheckAll<Half>(); }
+TEST(KernelsEqualTheCpuInBFloat16) { CheckAll<BFloat16>(); }
+
+TEST(HalfConvertsEveryNumberThereAndBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    Half half;
+    half.bits = static_cast<uint16_t>(bits);
+    const float value = static_cast<float>(half);
+    const int exponent = static_cast<int>(bits >> 10 & 31),
+              fraction = static_cast<int>(bits & 1023);
+    if (exponent == 31) {
+      CHECK(fraction == 0 ? std::isinf(value) : std::isnan(value));
+    } else {
+      const double expected =
+          exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+      CHECK_NEAR(value, bits & 0x8000 ? -expected : expected, 0);
+    }
+    CHECK(std::isnan(value) || Half(value).bits == bits);
+  }
+}
+
+TEST(HalfRoundsToTheNearestAndTiesToEven) {
+  CHECK(Half(1.0f + 0x1p-11f).bits == 0x3c00);
+  CHECK(Half(1.0f + 0x1.8p-10f).bits == 0x3c02);
+  CHECK(Half(1.0f + 0x1.002p-11f).bits == 0x3c01);
+  CHECK(Half(65519.0f).bits == 0x7bff);
+  CHECK(Half(65520.0f).bits == 0x7c00);
+  CHECK(Half(-1e30f).bits == 0xfc00);
+  CHECK(Half(0x1p-25f).bits == 0);
+  CHECK(Half(0x1.002p-25f).bits == 1);
+  CHECK(Half(-0.0f).bits == 0x8000);
+  CHECK(std::isnan(static_cast<float>(Half(static_cast<float>(kNaN)))));
+}
+
+TEST(BFloat16ConvertsEveryNumberThereAndBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    BFloat16 half;
+    half.bits = static_cast<uint16_t>(bits);
+    const float value = static_cast<float>(half);
+    CHECK(BitCast<uint32_t>(value) == bits << 16);
+    CHECK(std::isnan(value) ? std::isnan(static_cast<float>(BFloat16(value)))
+                            : BFloat16(value).bits == bits);
+  }
+  CHECK(BFloat16(1.0f + 0x1p-8f).bits == 0x3f80);
+  CHECK(BFloat16(1.0f + 0x1.8p-7f).bits == 0x3f82);
+  CHECK(BFloat16(3.4e38f).bits == 0x7f80);
+}
+
+// The machine that runs kernels on the host
+
+void MeetAndAdd(int* sum, int* seen) {
+  atomicAdd(sum, 1);
+  __syncthreads();
+  seen[threadIdx.x] = *sum;
+}
+
+TEST(ABarrierWaitsForAllThreads) {
+  int sum = 0;
+  std::vector<int> seen(96);
+  CHECK(Launch(&MeetAndAdd, 1, 96, nullptr, &sum, seen.data()) == nullptr);
+  for (const int value : seen) CHECK(value == 96);
+}
+
+void Shuffle(int* below, unsigned int* votes) {
+  const int thread = static_cast<int>(threadIdx.x);
+  below[thread] = __shfl_down_sync(0xffffffffu, thread, 2, 8);
+  votes[thread] = __ballot_sync(0xffffffffu, thread % 3 == 0);
+}
+
+TEST(AShuffleReadsTheLaneBelowInItsGroup) {
+  std::vector<int> below(64);
+  std::vector<unsigned int> votes(64);
+  CHECK(Launch(&Shuffle, 1, 64, nullptr, below.data(), votes.data()) == nullptr);
+  for (int i = 0; i < 64; ++i) {
+    CHECK(below[static_cast<size_t>(i)] == (i % 8 < 6 ? i + 2 : i));
+    for (int lane = 0; lane < 32; ++lane) {
+      CHECK((votes[static_cast<size_t>(i)] >> lane & 1) == ((i / 32 * 32 + lane) % 3 == 0));
+    }
+  }
+}
+
+TEST(AWrongLaunchIsAnError) {
+  int sum = 0;
+  CHECK(Launch(&MeetAndAdd, 0, 32, nullptr, &sum, &sum) != nullptr);
+  CHECK(Launch(&MeetAndAdd, 1, 2048, nullptr, &sum, &sum) != nullptr);
+}
+
+}  // namespace
+}  // namespace tf_stn
+
+int main() { return tf_stn::RunAllTests(); }

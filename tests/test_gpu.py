@@ -1,0 +1,208 @@
+"""The GPU kernels without a GPU: run on the host, compiled for every architecture, registered.
+
+With a GPU, all tests of the op run on it as well; see conftest.py.
+"""
+
+import csv
+import importlib.util
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from tf_stn import _build_info
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SOURCE = "cc/kernels/resampler_gpu.cu.cc"
+TABLE = ROOT / "benchmarks/gpu_kernels.csv"
+TYPES = ["bfloat16", "float16", "float32", "float64"]
+HOST_BUILDS = {
+    "plain": ["-O2", "-Werror"],
+    # Under sanitizers g++ warns of uninitialised values where there are none.
+    "sanitized": [
+        *("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+        "-Wno-maybe-uninitialized",
+    ],
+}
+# Threads that a multiprocessor can hold; each has 65,536 registers.
+MOST_THREADS = {75: 1024} | dict.fromkeys((80, 90, 100, 103), 2048)
+OTHER_MOST_THREADS = 1536
+
+
+def compiler():
+    return shlex.split(os.environ.get("CXX", "g++"))
+
+
+@pytest.mark.parametrize("build", HOST_BUILDS)
+def test_kernels_run_on_the_host_and_equal_the_cpu(tmp_path, build):
+    program = tmp_path / "gpu_test"
+    flags = ["-std=c++17", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT}"]
+    sources = ["-x", "c++", str(ROOT / SOURCE), str(ROOT / "tests/cc/gpu_test.cc")]
+    command = [*compiler(), *flags, *HOST_BUILDS[build], *sources, "-o", str(program)]
+    subprocess.run(command, check=True)
+    result = subprocess.run([program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def setup_module_of_project():
+    """The functions of setup.py, which would start a build if it were imported as it is."""
+    source = (ROOT / "setup.py").read_text().split("\nMINOR = ")[0]
+    spec = importlib.util.spec_from_loader("project_setup", loader=None)
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(ROOT / "setup.py")
+    exec(compile(source, "setup.py", "exec"), module.__dict__)
+    return module
+
+
+@pytest.fixture(scope="module")
+def cuda(setup_module_of_project):
+    nvcc = setup_module_of_project.find_nvcc()
+    if nvcc is None:
+        pytest.skip("no nvcc; pip install -r requirements-cuda.txt brings one")
+    return setup_module_of_project.Cuda(nvcc)
+
+
+def test_compiler_is_found_where_the_environment_says(
+    setup_module_of_project, monkeypatch, tmp_path
+):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/nvcc").touch()
+    monkeypatch.delenv("NVCC", raising=False)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert setup_module_of_project.find_nvcc() == tmp_path / "bin/nvcc"
+    monkeypatch.setenv("NVCC", "/elsewhere/nvcc")
+    assert setup_module_of_project.find_nvcc() == pathlib.Path("/elsewhere/nvcc")
+
+
+def test_architectures_are_checked(cuda, monkeypatch):
+    monkeypatch.setenv("TF_STN_CUDA_ARCHITECTURES", "90;80")
+    assert type(cuda)(cuda.nvcc).architectures == [80, 90]
+    monkeypatch.setenv("TF_STN_CUDA_ARCHITECTURES", "60")
+    with pytest.raises(SystemExit, match="from 75 on, such as 80;90, received '60'"):
+        type(cuda)(cuda.nvcc)
+
+
+@pytest.fixture(scope="module")
+def compiled(setup_module_of_project, cuda, tmp_path_factory):
+    """The object file for every architecture, and what ptxas reports of its kernels."""
+    target = tmp_path_factory.mktemp("cuda") / "resampler_gpu.o"
+    command = [*setup_module_of_project.BuildLibrary.device_command(cuda)]
+    command += ["-Werror=all-warnings", "-Xptxas=-v", "-c", SOURCE, "-o", str(target)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return target, resources(result.stderr + result.stdout)
+
+
+def resources(report):
+    """Returns (kernel, architecture, registers, stack and spilled bytes) of each kernel."""
+    pattern = (
+        r"Compiling entry function '(\w+)' for 'sm_(\d+)'.*?"
+        r"(\d+) bytes stack frame, (\d+) bytes spill stores.*?Used (\d+) registers"
+    )
+    found = re.findall(pattern, report, re.DOTALL)
+    symbols = "\n".join(symbol for symbol, *_ in found)
+    names = subprocess.run(["c++filt"], input=symbols, capture_output=True, text=True, check=True)
+    rows = []
+    for name, (_, architecture, stack, spilled, registers) in zip(names.stdout.split("\n"), found):
+        kernel = re.search(r"(\w+Kernel<.*>)\(", name).group(1)
+        kernel = re.sub(r"tf_stn::|\(anonymous namespace\)::|WarpPoints<[^>]*>, ", "", kernel)
+        rows.append((kernel, int(architecture), int(registers), int(stack) + int(spilled)))
+    return rows
+
+
+def test_kernels_compile_for_every_architecture_without_warnings(compiled, cuda):
+    _, rows = compiled
+    assert {architecture for _, architecture, *_ in rows} == set(cuda.architectures)
+    assert {90, 100, 120} <= set(cuda.architectures)
+
+
+def test_kernels_spill_nothing_and_leave_room_for_half_of_the_threads(compiled):
+    _, rows = compiled
+    assert len(rows) > 700
+    for kernel, architecture, registers, stack in rows:
+        threads = MOST_THREADS.get(architecture, OTHER_MOST_THREADS) // 2
+        granted = -(-registers // 8) * 8  # Registers are handed out by the eight.
+        assert stack == 0, (kernel, architecture)
+        assert granted * threads <= 65536, (kernel, architecture, registers)
+
+
+def test_table_of_resources_is_current(compiled, cuda):
+    """It has the most registers on any architecture, for indices of 32 bits, the usual case."""
+    if not cuda.version.startswith("13.0"):
+        pytest.skip("the table is of CUDA 13.0")
+    _, rows = compiled
+    most = {}
+    for kernel, _, registers, _ in rows:
+        if "long" not in kernel:
+            most[kernel] = max(most.get(kernel, 0), registers)
+    with TABLE.open() as file:
+        table = {row["kernel"]: int(row["registers"]) for row in csv.DictReader(file)}
+    assert most == table
+
+
+NO_DRIVER = """
+#include <cstdio>
+#include "cc/kernels/resampler.h"
+int main() {
+  float numbers[8] = {};
+  const char* error = tf_stn::LaunchResampler<2, float>(
+      {tf_stn::Modes(), {{{1, 1}, 1}, 1, 1}, numbers, numbers, numbers}, nullptr);
+  std::puts(error == nullptr ? "launched" : error);
+}
+"""
+
+
+def test_launch_without_a_driver_says_so(setup_module_of_project, compiled, cuda, tmp_path):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a driver")
+    target, _ = compiled
+    (tmp_path / "main.cc").write_text(NO_DRIVER)
+    program = tmp_path / "main"
+    command = [*compiler(), "-std=c++17", f"-I{ROOT}", str(tmp_path / "main.cc"), str(target)]
+    libraries = setup_module_of_project.BuildLibrary.cuda_link_flags(cuda)
+    subprocess.run([*command, *libraries, "-o", str(program)], check=True)
+    result = subprocess.run([program], check=True, capture_output=True, text=True)
+    assert "driver" in result.stdout
+
+
+def listed_kernels():
+    """Returns what `python -m tf_stn` prints, as text and as {(op, device): types}."""
+    command = [sys.executable, "-m", "tf_stn"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in text.splitlines() if line.startswith("TfStn>")]
+    return text, {(op, device): types for op, device, *types in rows}
+
+
+def test_command_lists_the_kernels_of_every_op_and_type():
+    text, listed = listed_kernels()
+    devices = ["CPU", "GPU"] if _build_info.CUDA else ["CPU"]
+    expected = {(f"TfStn>{op}", d): TYPES for op in ("Resampler", "ResamplerGrad") for d in devices}
+    assert listed == expected
+    assert f"built for   TensorFlow {_build_info.TENSORFLOW}" in text
+    assert f"TensorFlow  {tf.__version__}, sees CPU:0" in text
+
+
+def test_library_has_gpu_kernels_where_there_is_a_cuda_compiler(cuda):
+    assert cuda.version == _build_info.CUDA
+    assert set(_build_info.CUDA_ARCHITECTURES) <= set(cuda.architectures)
+
+
+def test_choice_of_cuda_is_checked(setup_module_of_project, monkeypatch):
+    wanted = setup_module_of_project.wanted_cuda
+    monkeypatch.setenv("TF_STN_CUDA", "0")
+    assert wanted() is None
+    monkeypatch.setenv("TF_STN_CUDA", "yes")
+    with pytest.raises(SystemExit, match="must be auto, 0 or 1, received 'yes'"):
+        wanted()
+    monkeypatch.setattr(setup_module_of_project, "find_nvcc", lambda: None)
+    monkeypatch.setenv("TF_STN_CUDA", "auto")
+    assert wanted() is None
+    monkeypatch.setenv("TF_STN_CUDA", "1")
+    with pytest.raises(SystemExit, match="no nvcc was found"):
+        wanted()

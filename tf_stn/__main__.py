@@ -1,0 +1,44 @@
+"""Prints how this tf_stn was built and what it finds: `python -m tf_stn`."""
+
+import collections
+
+import tensorflow as tf
+from tensorflow.python.framework import kernels  # There is no public way to list them.
+
+import tf_stn
+from tf_stn import _build_info, _library
+
+OPS = ("TfStn>Resampler", "TfStn>ResamplerGrad")
+
+
+def registered_kernels(op: str) -> dict[str, list[str]]:
+    """Returns the data types for which `op` has a kernel, by kind of device."""
+    found = collections.defaultdict(set)
+    for kernel in kernels.get_registered_kernels_for_op(op).kernel:
+        for constraint in kernel.constraint:
+            if constraint.name == "T":
+                (value,) = constraint.allowed_values.list.type
+                found[kernel.device_type].add(tf.as_dtype(value).name)
+    return {device: sorted(types) for device, types in sorted(found.items())}
+
+
+def main() -> None:
+    cuda = "no GPU kernels"
+    if _build_info.CUDA:
+        architectures = " ".join(f"sm_{number}" for number in _build_info.CUDA_ARCHITECTURES)
+        cuda = f"CUDA {_build_info.CUDA}, for {architectures}"
+    devices = [
+        device.name.removeprefix("/physical_device:")
+        for device in tf.config.list_physical_devices()
+    ]
+    print(f"tf-stn      {tf_stn.__version__}")
+    print(f"built for   TensorFlow {_build_info.TENSORFLOW}, {cuda}")
+    print(f"TensorFlow  {tf.__version__}, sees {', '.join(devices)}")
+    print(f"library     {_library.LIBRARY}")
+    for op in OPS:
+        for device, types in registered_kernels(op).items():
+            print(f"{op:<20}  {device}  {' '.join(types)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What the library is built against: the installed TensorFlow and the CUDA compiler.
+
+Shared by setup.py and tools/bazel/configure.py, so that both builds find the same.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+
+def installed_tensorflow() -> pathlib.Path | None:
+    """Returns the folder of the TensorFlow that can be imported, without importing it."""
+    spec = importlib.util.find_spec("tensorflow")
+    return pathlib.Path(spec.origin).parent if spec and spec.origin else None
+
+
+def installed_minor() -> str | None:
+    """Returns the minor version of that TensorFlow, such as `2.21`, or None if it is unknown."""
+    for name in ("tensorflow-cpu", "tensorflow", "tf-nightly") if installed_tensorflow() else ():
+        try:
+            return ".".join(importlib.metadata.version(name).split(".")[:2])
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def find_nvcc() -> pathlib.Path | None:
+    """Returns the CUDA compiler to use, or None if there is none."""
+    if os.environ.get("NVCC"):
+        return pathlib.Path(shutil.which(os.environ["NVCC"]) or os.environ["NVCC"])
+    folders = ["/usr/local/cuda"]
+    if os.environ.get("CUDA_HOME"):
+        folders.insert(0, os.environ["CUDA_HOME"])
+    packages = importlib.util.find_spec("nvidia")
+    for folder in packages.submodule_search_locations if packages else []:
+        folders.extend(sorted(map(str, pathlib.Path(folder).glob("cu[0-9]*")), reverse=True))
+    candidates = [pathlib.Path(folder) / "bin/nvcc" for folder in folders]
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+class Cuda:
+    """The CUDA compiler: its version, the architectures to compile for, and its library."""
+
+    def __init__(self, nvcc: pathlib.Path) -> None:
+        self.nvcc = nvcc.absolute()
+        self.version = re.search(r"release ([0-9.]+)", self.output_of("--version")).group(1)
+        wanted = os.environ.get("TF_STN_CUDA_ARCHITECTURES")
+        if wanted and not re.fullmatch(r"(7[5-9]|[89]\d|1\d\d)(;(7[5-9]|[89]\d|1\d\d))*", wanted):
+            raise SystemExit(
+                "TF_STN_CUDA_ARCHITECTURES must be numbers from 75 on, such as 80;90, "
+                f"received {wanted!r}"
+            )
+        names = wanted.split(";") if wanted else self.output_of("--list-gpu-arch").split()
+        numbers = {int(name.removeprefix("compute_")) for name in names}
+        self.architectures = sorted(number for number in numbers if number >= 75)
+
+    def output_of(self, option: str) -> str:
+        """Returns what nvcc prints when called with the option."""
+        try:
+            return subprocess.run(
+                [self.nvcc, option], check=True, capture_output=True, text=True
+            ).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"{self.nvcc} {option} failed: {error}") from None
+
+    @property
+    def architecture_flags(self) -> list[str]:
+        """Machine code for each architecture, and PTX for those to come."""
+        flags = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in self.architectures]
+        newest = self.architectures[-1]
+        return [*flags, f"-gencode=arch=compute_{newest},code=compute_{newest}"]
+
+    @property
+    def runtime(self) -> pathlib.Path:
+        """The static library to link."""
+        root = self.nvcc.resolve().parents[1]
+        folders = [root / "lib64", root / "lib", root / "targets/x86_64-linux/lib"]
+        files = [folder / "libcudart_static.a" for folder in folders]
+        return next((file for file in files if file.exists()), files[0])
+
+
+def build_info(tensorflow: str, cuda: Cuda | None) -> str:
+    """Returns the text of tf_stn/_build_info.py."""
+    info = {
+        "TENSORFLOW": tensorflow,
+        "CUDA": cuda.version if cuda else None,
+        "CUDA_ARCHITECTURES": cuda.architectures if cuda else [],
+    }
+    lines = [f"{name} = {value!r}".replace("'", '"') for name, value in info.items()]
+    return "\n".join(['"""How the library was built."""', "", *lines, ""])
