@@ -28,6 +28,13 @@ if GPUS:  # Otherwise the names of tests need no mention of a device.
 
 
 @pytest.fixture
+def on_cpu():
+    """For what holds on the CPU alone."""
+    with tf.device("/CPU:0"):
+        yield
+
+
+@pytest.fixture
 def rng():
     """A generator with the same seed in every test."""
     return np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """How the op runs: graphs, tf.data, saved models, threads, and only the gradients needed."""
 
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from tf_stn._library import ops
 from tf_stn.resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
 
 OPS = ("TfStn>Resampler", "TfStn>ResamplerGrad")
+WITHOUT_GPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def attribute(op, name):
@@ -73,7 +75,7 @@ class Warper(tf.Module):
         return resampler(data, affine_grid(theta, size, size))
 
 
-def test_saved_model_loads_in_a_fresh_process_and_has_its_gradient(rng, tmp_path):
+def test_saved_model_loads_in_a_fresh_process_and_has_its_gradient(on_cpu, rng, tmp_path):
     data = rng.normal(size=[2, 6, 5, 3]).astype(np.float32)
     theta = rng.normal(size=[2, 6]).astype(np.float32)
     module = Warper()
@@ -89,7 +91,7 @@ with tf.GradientTape() as tape:
     output = model(data, theta)
 np.savez(folder + "/outputs.npz", output=output, gradient=tape.gradient(output, theta))
 """
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=WITHOUT_GPU)
     outputs = np.load(tmp_path / "outputs.npz")
     with tf.GradientTape() as tape:
         theta = tf.constant(theta)
@@ -125,13 +127,14 @@ def test_result_is_the_same_bits_for_any_number_of_threads():
             check=True,
             capture_output=True,
             text=True,
+            env=WITHOUT_GPU,
         ).stdout
         for threads in (1, 2, 3, 16)
     }
     assert len(digests) == 1
 
 
-def test_result_is_the_same_bits_in_every_run(rng):
+def test_result_is_the_same_bits_in_every_run(on_cpu, rng):
     data = tf.constant(rng.normal(size=[1, 50, 50, 3]), tf.float32)
     warp = tf.constant(rng.uniform(0, 50, [1, 20000, 2]), tf.float32)
     grad_output = tf.constant(rng.normal(size=[1, 20000, 3]), tf.float32)
@@ -140,6 +143,39 @@ def test_result_is_the_same_bits_in_every_run(rng):
         again = ops.tf_stn_resampler_grad(data, warp, grad_output)
         for a, b in zip(first, again):
             np.testing.assert_array_equal(a, b)
+
+
+DETERMINISM_SCRIPT = """
+import keras, tensorflow as tf, tf_stn
+from tf_stn._library import ops
+keras.utils.set_random_seed(0)
+tf.config.experimental.enable_op_determinism()
+for dtype in ("float16", "bfloat16", "float32", "float64"):
+    data = tf.cast(tf.random.normal([2, 9, 9, 3]), dtype)
+    coordinates = "float64" if dtype == "float64" else "float32"
+    warp = tf.random.uniform([2, 20000, 2], -1, 9, coordinates)
+    grad_output = tf.cast(tf.random.normal([2, 20000, 3]), dtype)
+    runs = [ops.tf_stn_resampler_grad(data, warp, grad_output) for _ in range(5)]
+    for run in runs[1:]:
+        for first, again in zip(runs[0], run):
+            assert first.numpy().tobytes() == again.numpy().tobytes(), dtype
+"""
+
+
+def test_gradient_is_the_same_bits_in_every_run_under_op_determinism():
+    """On the GPU if there is one, where atomic additions would differ."""
+    subprocess.run([sys.executable, "-c", DETERMINISM_SCRIPT], check=True)
+
+
+@pytest.mark.parametrize("dtype", DATA_TYPES, ids=lambda dtype: dtype.name)
+def test_op_runs_on_the_device_asked_for(request, dtype):
+    """Otherwise TensorFlow moves an op that lacks a kernel to the CPU without a word."""
+    is_gpu = "device" in request.fixturenames and request.getfixturevalue("device") == "gpu"
+    data = tf.ones([1, 2, 2, 1], dtype)
+    warp = tf.zeros([1, 3, 2], "float64" if dtype == tf.float64 else "float32")
+    output = resampler(data, warp)
+    for tensor in (output, *ops.tf_stn_resampler_grad(data, warp, output)):
+        assert ("GPU" if is_gpu else "CPU") in tensor.device
 
 
 @pytest.fixture
@@ -176,9 +212,9 @@ def test_tape_asks_only_for_the_gradients_it_needs(rng, requested, graph, watch_
 
 
 @pytest.mark.parametrize("needed", [0, 1], ids=["data", "warp"])
-def test_graph_kernel_makes_only_the_outputs_that_are_consumed(needed):
+def test_graph_kernel_makes_only_the_outputs_that_are_consumed(on_cpu, needed):
     """`tf.gradients` asks for both, but one has no consumer: it is not even allocated."""
-    with tf.Graph().as_default():
+    with tf.Graph().as_default(), tf.device("/CPU:0"):
         inputs = [tf.random.normal([1, 64, 64, 3]), tf.random.uniform([1, 500, 2], 0, 63)]
         gradient = tf.gradients(resampler(*inputs), inputs[needed])[0]
         options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
@@ -192,7 +228,7 @@ def test_graph_kernel_makes_only_the_outputs_that_are_consumed(needed):
 
 @pytest.mark.parametrize("compute_data", [False, True])
 @pytest.mark.parametrize("compute_warp", [False, True])
-def test_gradient_not_asked_for_is_an_empty_vector(run, rng, compute_data, compute_warp):
+def test_gradient_not_asked_for_is_an_empty_vector(on_cpu, run, rng, compute_data, compute_warp):
     data, warp = rng.normal(size=[1, 4, 4, 2]), rng.uniform(0, 3, [1, 5, 2])
     grad_output = rng.normal(size=[1, 5, 2])
     full = ops.tf_stn_resampler_grad(data, warp, grad_output)

@@ -23,6 +23,8 @@ TABLE = ROOT / "benchmarks/gpu_kernels.csv"
 TYPES = ["bfloat16", "float16", "float32", "float64"]
 HOST_BUILDS = {
     "plain": ["-O2", "-Werror"],
+    # The paths of large tensors: indices of 64 bits, more work than blocks.
+    "large": ["-O2", "-Werror", "-DTF_STN_MOST_BLOCKS=2", "-DTF_STN_INT32_LIMIT=0"],
     # Under sanitizers g++ warns of uninitialised values where there are none.
     "sanitized": [
         *("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
@@ -42,6 +44,7 @@ def compiler():
 def test_kernels_run_on_the_host_and_equal_the_cpu(tmp_path, build):
     program = tmp_path / "gpu_test"
     flags = ["-std=c++17", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT}"]
+    flags += ["-include", str(ROOT / "tests/cc/cuda_on_host.h")]
     sources = ["-x", "c++", str(ROOT / SOURCE), str(ROOT / "tests/cc/gpu_test.cc")]
     command = [*compiler(), *flags, *HOST_BUILDS[build], *sources, "-o", str(program)]
     subprocess.run(command, check=True)
@@ -123,6 +126,7 @@ def test_kernels_compile_for_every_architecture_without_warnings(compiled, cuda)
 
 
 def test_kernels_spill_nothing_and_leave_room_for_half_of_the_threads(compiled):
+    """Launch bounds promise the room; that nothing is spilled for it is the compiler's word."""
     _, rows = compiled
     assert len(rows) > 700
     for kernel, architecture, registers, stack in rows:
@@ -189,8 +193,25 @@ def test_command_lists_the_kernels_of_every_op_and_type():
 
 
 def test_library_has_gpu_kernels_where_there_is_a_cuda_compiler(cuda):
+    if os.environ.get("TF_STN_CUDA") == "0":
+        pytest.skip("the build was asked to do without")
     assert cuda.version == _build_info.CUDA
     assert set(_build_info.CUDA_ARCHITECTURES) <= set(cuda.architectures)
+
+
+def test_bandwidth_is_measured_on_any_device(tmp_path):
+    """The benchmark for a card runs on the CPU as well."""
+    options = ["--workloads", "mnist", "--calls", "2", "--repeats", "1", "--device", "cpu"]
+    command = [sys.executable, str(ROOT / "benchmarks/bandwidth.py"), *options]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in text.splitlines() if line.startswith("mnist")]
+    assert [" ".join(row[1:-3]) for row in rows] == [
+        "forward",
+        "grad data",
+        "grad warp",
+        "grad both",
+    ]
+    assert all(float(row[-2]) > 0 for row in rows)
 
 
 def test_choice_of_cuda_is_checked(setup_module_of_project, monkeypatch):

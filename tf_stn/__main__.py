@@ -7,6 +7,7 @@ from tensorflow.python.framework import kernels  # There is no public way to lis
 
 import tf_stn
 from tf_stn import _build_info, _library
+from tf_stn.resampler import coordinate_type
 
 OPS = ("TfStn>Resampler", "TfStn>ResamplerGrad")
 
@@ -15,10 +16,10 @@ def registered_kernels(op: str) -> dict[str, list[str]]:
     """Returns the data types for which `op` has a kernel, by kind of device."""
     found = collections.defaultdict(set)
     for kernel in kernels.get_registered_kernels_for_op(op).kernel:
-        for constraint in kernel.constraint:
-            if constraint.name == "T":
-                (value,) = constraint.allowed_values.list.type
-                found[kernel.device_type].add(tf.as_dtype(value).name)
+        types = {c.name: tf.as_dtype(c.allowed_values.list.type[0]) for c in kernel.constraint}
+        # For the other type of coordinates there is one that only says that it is wrong.
+        if types["Twarp"] == coordinate_type(types["T"]):
+            found[kernel.device_type].add(types["T"].name)
     return {device: sorted(types) for device, types in sorted(found.items())}
 
 

@@ -1,5 +1,5 @@
-// What the GPU kernels need of CUDA beyond the language.  Under a compiler that
-// is not nvcc, a test provides the same by running kernels on the host.
+// What the GPU kernels need of CUDA beyond the language.  A test provides the same
+// for another compiler, and runs the kernels on the host.
 
 #ifndef TF_STN_CC_KERNELS_CUDA_H_
 #define TF_STN_CC_KERNELS_CUDA_H_
@@ -31,16 +31,15 @@ const char* Launch(void (*kernel)(Parameters...), unsigned int blocks, unsigned 
 
 // Fills device memory with zeros, which for every number type is 0.
 inline const char* FillWithZeros(void* memory, size_t bytes, void* stream) {
-  const cudaError_t error = cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream));
+  cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream));
+  const cudaError_t error = cudaGetLastError();  // Also clears it.
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
 }  // namespace tf_stn
 
-#else
-
-#include "tests/cc/cuda_on_host.h"
-
-#endif  // __CUDACC__
+#elif !defined(TF_STN_CUDA_ON_HOST)
+#error "Compile with nvcc or, to run kernels on the host, with -include tests/cc/cuda_on_host.h"
+#endif
 
 #endif  // TF_STN_CC_KERNELS_CUDA_H_

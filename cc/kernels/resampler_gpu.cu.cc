@@ -18,7 +18,15 @@ constexpr int kThreads = 256;
 constexpr int kBlocks = 4;  // On a multiprocessor at once: at most 64 registers a thread.
 constexpr int kWarpSize = 32;
 constexpr unsigned int kWholeWarp = 0xffffffffu;
-constexpr int64_t kMostBlocks = 1 << 16;  // Kernels loop when there is more work.
+
+// Kernels loop when there is more work than for this many blocks, and compute in
+// 32-bit integers when no count is above the limit.  A test sets both low.
+#if !defined(TF_STN_MOST_BLOCKS)
+#define TF_STN_MOST_BLOCKS (1 << 16)
+#define TF_STN_INT32_LIMIT (1 << 30)
+#endif
+constexpr int64_t kMostBlocks = TF_STN_MOST_BLOCKS;
+constexpr int64_t kInt32Limit = TF_STN_INT32_LIMIT;
 
 // Neighbouring channels that are moved in one access of 16 bytes at most.
 template <typename T, int kWidth>
@@ -103,11 +111,12 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   for (; base < count; base += gridDim.x * points_per_block) {
     const Index p = base + threadIdx.x / lanes;
     const bool is_point = p < count;
+    const Index n = is_point ? p / points_per_image : 0;
     Real point[Stencil::kRank];
     points.At(is_point ? p : 0, point);
     const Stencil stencil(image, point);
     Real products[Stencil::kCount] = {};
-    const Index start = p / points_per_image * image.elements();
+    const Index start = n * image.elements();
     for (Index first = is_point ? lane * kWidth : image.channels; first < image.channels;
          first += lanes * kWidth) {
       const Pack gradient =
@@ -156,7 +165,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-// Writes dL/dU without atomics: the same bits in every run, and those of the CPU.
+// Writes dL/dU without atomics: the same bits in every run.
 //
 // A block owns a band of rows of one image, and a thread every kThreads-th element
 // of the band.  All threads look at kThreads points at a time, list those that
@@ -255,9 +264,9 @@ Extent<Rank, Index> To(const Extent<Rank>& extent) {
 // with room for the last step of a loop.
 template <int Rank>
 bool FitsInt32(const ResamplerSizes<Rank>& sizes) {
-  constexpr int64_t kSmall = 1 << 30;
-  return sizes.images * sizes.image.elements() <= kSmall && sizes.points() * Rank <= kSmall &&
-         sizes.points() * sizes.image.channels <= kSmall;
+  return sizes.images * sizes.image.elements() <= kInt32Limit &&
+         sizes.points() * Rank <= kInt32Limit &&
+         sizes.points() * sizes.image.channels <= kInt32Limit;
 }
 
 // Whether all of these begin where an access of 16 bytes may.

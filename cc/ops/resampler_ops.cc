@@ -133,8 +133,11 @@ Only what somebody needs is computed.  A gradient function that knows that an
 input needs no gradient says so by an attribute; besides, a graph's executor
 tells the kernel which outputs have a consumer.
 
-Every pixel of `grad_data` sums its points in their order, in float32 for half
-types, so the result does not depend on the number of threads.
+On the CPU, every pixel of `grad_data` sums its points in their order, in float32
+for half types, so the result does not depend on the number of threads.  On the
+GPU, points are added atomically in any order, in float32 for half types; under
+op determinism another kernel adds them in their order, which gives the same
+bits in every run and costs time, the more the more points there are.
 
 data: As in the forward op.
 warp: As in the forward op.

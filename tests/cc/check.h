@@ -42,7 +42,7 @@ inline int RunAllTests() {
 
 // Equal within `tolerance`; two NaN are equal.
 inline bool Near(double a, double b, double tolerance) {
-  return std::abs(a - b) <= tolerance || (std::isnan(a) && std::isnan(b));
+  return a == b || std::abs(a - b) <= tolerance || (std::isnan(a) && std::isnan(b));
 }
 
 }  // namespace tf_stn

@@ -21,6 +21,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#define TF_STN_CUDA_ON_HOST  // For cc/kernels/cuda.h.
 #define __global__
 #define __device__
 #define __shared__ static  // Blocks do not overlap in time.
