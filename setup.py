@@ -178,7 +178,12 @@ class BuildLibrary(build_ext):
         except FileNotFoundError:
             raise SystemExit(f"setup.py: no compiler: {command[0]} not found") from None
         except subprocess.CalledProcessError as error:
-            raise SystemExit(f"setup.py: the compiler failed with {error.returncode}") from None
+            hint = ""
+            if any(source in command for source in CUDA_SOURCES):
+                hint = "; TF_STN_CUDA=0 builds without GPU kernels"
+            raise SystemExit(
+                f"setup.py: {command[0]} failed with {error.returncode}{hint}"
+            ) from None
 
     def get_outputs(self) -> list[str]:
         return [str(self.package_folder / name) for name in ("_tf_stn.so", "_build_info.py")]

@@ -214,6 +214,15 @@ def test_bandwidth_is_measured_on_any_device(tmp_path):
     assert all(float(row[-2]) > 0 for row in rows)
 
 
+def test_failing_cuda_compiler_names_the_way_out(setup_module_of_project):
+    """With TF_STN_CUDA=auto an nvcc too old for the host compiler would block an installation."""
+    execute = setup_module_of_project.BuildLibrary.execute_command
+    with pytest.raises(SystemExit, match="TF_STN_CUDA=0 builds without GPU kernels"):
+        execute(["false", SOURCE])
+    with pytest.raises(SystemExit, match=r"false failed with 1$"):
+        execute(["false"])
+
+
 def test_choice_of_cuda_is_checked(setup_module_of_project, monkeypatch):
     wanted = setup_module_of_project.wanted_cuda
     monkeypatch.setenv("TF_STN_CUDA", "0")

@@ -13,8 +13,10 @@
 
 namespace tf_stn {
 
-// Whether four neighbouring floats can be added to memory in one atomic access.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+// Whether four neighbouring floats can be added to memory in one atomic access,
+// by the device and by a compiler that is not too old to say so.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && \
+    (__CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ >= 4))
 inline constexpr bool kHasAtomicFloat4 = true;
 #else
 inline constexpr bool kHasAtomicFloat4 = false;
