@@ -5,7 +5,7 @@ somewhere on a 42x42 canvas, anew in every epoch: the RTS distortion of Jaderber
 tells the transformer where a digit is; it finds out because that makes the classifier's work
 easier.
 
-    python examples/distorted_digits.py                 # FCN and ST-FCN, about a minute
+    python examples/distorted_digits.py                 # FCN and ST-FCN, a minute or two
     python examples/distorted_digits.py --network cnn   # CNN and ST-CNN, some minutes
 
 It prints a table of test errors and writes it, with the settings, as results.json; digits.png

@@ -12,11 +12,9 @@ import tensorflow as tf
 
 tf.config.threading.set_intra_op_parallelism_threads(2)
 
-
 GPUS = tf.config.list_logical_devices("GPU")
 if os.environ.get("TF_STN_REQUIRE_GPU") == "1" and not GPUS:
     raise pytest.UsageError("TF_STN_REQUIRE_GPU=1, but TensorFlow sees no GPU")
-
 
 if GPUS:  # Otherwise the names of tests need no mention of a device.
 

@@ -71,10 +71,9 @@ def resampler(
       `data`: exact, summed in float32 for half types; points with a NaN coordinate contribute
       nothing. On the CPU the same bits for any number of threads; on the GPU atomic additions,
       unless `tf.config.experimental.enable_op_determinism()` asks for the same bits in every run,
-      which takes longer. `warp`: exact between pixel centres and
-      right-hand on them; zero outside the image, NaN for a NaN coordinate. Only the gradients
-      that somebody needs are computed. Gradients of gradients are not defined yet, and asking
-      for one raises a LookupError.
+      which takes longer. `warp`: exact between pixel centres and right-hand on them; zero outside
+      the image, NaN for a NaN coordinate. Only the gradients that somebody needs are computed.
+      Gradients of gradients are not defined yet, and asking for one raises a LookupError.
 
     XLA:
       There is no XLA kernel. A Keras layer of your own that calls this sets
