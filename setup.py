@@ -34,7 +34,9 @@ DEFAULT_TENSORFLOW = "2.21"
 
 # Kept equal to those in BUILD by a test.
 SOURCES = [
+    "cc/kernels/affine_resampler_kernels.cc",
     "cc/kernels/resampler_kernels.cc",
+    "cc/ops/affine_resampler_ops.cc",
     "cc/ops/resampler_ops.cc",
 ]
 CUDA_SOURCES = [
@@ -51,7 +53,12 @@ HEADERS = [
     "cc/core/shapes.h",
     "cc/core/stencil.h",
     "cc/kernels/cuda.h",
+    "cc/kernels/functors.h",
+    "cc/kernels/functors_cpu.h",
+    "cc/kernels/functors_gpu.h",
+    "cc/kernels/op_support.h",
     "cc/kernels/resampler.h",
+    "cc/ops/shape_functions.h",
 ]
 COMPILE_FLAGS = [
     "-std=c++17",

@@ -20,6 +20,7 @@ from tf_stn import _build_info
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCE = "cc/kernels/resampler_gpu.cu.cc"
 TABLE = ROOT / "benchmarks/gpu_kernels.csv"
+OPS = ["Resampler", "ResamplerGrad", "AffineResampler", "AffineResamplerGrad"]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
 HOST_BUILDS = {
     "plain": ["-O2", "-Werror"],
@@ -155,8 +156,8 @@ NO_DRIVER = """
 #include "cc/kernels/resampler.h"
 int main() {
   float numbers[8] = {};
-  const char* error = tf_stn::LaunchResampler<2, float>(
-      {tf_stn::Modes(), {{{1, 1}, 1}, 1, 1}, numbers, numbers, numbers}, nullptr);
+  const char* error = tf_stn::LaunchResampler<tf_stn::WarpPoints<2, float>, float>(
+      {tf_stn::Modes(), {{{1, 1}, 1}, 1, 1}, numbers, {numbers}, numbers}, nullptr);
   std::puts(error == nullptr ? "launched" : error);
 }
 """
@@ -186,7 +187,7 @@ def listed_kernels():
 def test_command_lists_the_kernels_of_every_op_and_type():
     text, listed = listed_kernels()
     devices = ["CPU", "GPU"] if _build_info.CUDA else ["CPU"]
-    expected = {(f"TfStn>{op}", d): TYPES for op in ("Resampler", "ResamplerGrad") for d in devices}
+    expected = {(f"TfStn>{op}", d): TYPES for op in OPS for d in devices}
     assert listed == expected
     assert f"built for   TensorFlow {_build_info.TENSORFLOW}" in text
     assert f"TensorFlow  {tf.__version__}, sees CPU:0" in text

@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
+from tf_stn.affine_resampler import affine_resampler
 from tf_stn.grids import affine_grid
 from tf_stn.resampler import resampler
 
@@ -14,7 +15,7 @@ with contextlib.suppress(ImportError):
 
 __version__ = "0.1.0"
 
-__all__ = ["SpatialTransformer", "affine_grid", "resampler"]
+__all__ = ["SpatialTransformer", "affine_grid", "affine_resampler", "resampler"]
 
 
 def __getattr__(name: str) -> Any:

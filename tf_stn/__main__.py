@@ -9,7 +9,12 @@ import tf_stn
 from tf_stn import _build_info, _library
 from tf_stn.resampler import coordinate_type
 
-OPS = ("TfStn>Resampler", "TfStn>ResamplerGrad")
+OPS = (
+    "TfStn>Resampler",
+    "TfStn>ResamplerGrad",
+    "TfStn>AffineResampler",
+    "TfStn>AffineResamplerGrad",
+)
 
 
 def registered_kernels(op: str) -> dict[str, list[str]]:
@@ -18,8 +23,9 @@ def registered_kernels(op: str) -> dict[str, list[str]]:
     for kernel in kernels.get_registered_kernels_for_op(op).kernel:
         types = {c.name: tf.as_dtype(c.allowed_values.list.type[0]) for c in kernel.constraint}
         # For the other type of coordinates there is one that only says that it is wrong.
-        if types["Twarp"] == coordinate_type(types["T"]):
-            found[kernel.device_type].add(types["T"].name)
+        data_type = types.pop("T")
+        if list(types.values()) == [coordinate_type(data_type)]:
+            found[kernel.device_type].add(data_type.name)
     return {device: sorted(types) for device, types in sorted(found.items())}
 
 
@@ -38,7 +44,7 @@ def main() -> None:
     print(f"library     {_library.LIBRARY}")
     for op in OPS:
         for device, types in registered_kernels(op).items():
-            print(f"{op:<20}  {device}  {' '.join(types)}")
+            print(f"{op:<25}  {device}  {' '.join(types)}")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def _as_matrices(theta: tf.Tensor) -> tf.Tensor:
     return tf.reshape(theta, [-1, 2, 3])
 
 
-def _pixel_matrix(
+def _to_pixels(
     matrices: tf.Tensor,
     output_size: np.ndarray | tf.Tensor,
     input_size: np.ndarray | tf.Tensor,
@@ -95,6 +95,24 @@ def _pixel_matrix(
     linear, shift = matrices[..., :2], matrices[..., 2]
     shift = shift * half_span - tf.reduce_sum(linear * to_middle, axis=-1) + middle
     return tf.concat([linear * scale, shift[..., None]], axis=-1)
+
+
+def pixel_matrix(
+    theta: tf.Tensor, output_size: Size, input_size: Size, align_corners: bool
+) -> tuple[tf.Tensor, tuple[int, int] | tf.Tensor]:
+    """Returns the matrices from output to input pixels, `[batch, 2, 3]`, and the output's size.
+
+    Arguments are checked; they are those of `affine_grid`. The type is that of coordinates.
+    """
+    theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
+    theta = to_coordinates(theta, coordinate_type(theta.dtype), "theta")
+    output_size = _parse_size("output_size", output_size)
+    sizes = [output_size, _parse_size("input_size", input_size)]
+    if any(tf.is_tensor(size) for size in sizes):
+        sizes = [tf.cast(size, tf.float64)[::-1] for size in sizes]
+    else:
+        sizes = [np.array(size[::-1], np.float64) for size in sizes]
+    return _to_pixels(_as_matrices(theta), *sizes, align_corners), output_size
 
 
 def affine_grid(
@@ -146,15 +164,8 @@ def affine_grid(
       https://arxiv.org/abs/1506.02025
     """
     with tf.name_scope(name or "affine_grid"):
-        theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
-        theta = to_coordinates(theta, coordinate_type(theta.dtype), "theta")
-        sizes = [_parse_size("output_size", output_size), _parse_size("input_size", input_size)]
-        height, width = sizes[0][0], sizes[0][1]
-        if any(tf.is_tensor(size) for size in sizes):
-            sizes = [tf.cast(size, tf.float64)[::-1] for size in sizes]
-        else:
-            sizes = [np.array(size[::-1], np.float64) for size in sizes]
-        matrix = _pixel_matrix(_as_matrices(theta), *sizes, align_corners)
+        matrix, size = pixel_matrix(theta, output_size, input_size, align_corners)
+        height, width = size[0], size[1]
         columns = tf.cast(tf.range(width), matrix.dtype)[None, None, :, None]
         rows = tf.cast(tf.range(height), matrix.dtype)[None, :, None, None]
         # Not a matrix product, which some GPUs compute in ten bits of precision by default.

@@ -6,22 +6,9 @@ import keras
 import tensorflow as tf
 
 from tf_stn import transformations
-from tf_stn.grids import affine_grid, check_size
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS, check_mode, coordinate_type, resampler
-
-
-def _size_of(images: tf.Tensor) -> tuple[int, int] | tf.Tensor:
-    """Returns the height and width of `images`; an error if one is zero, now or in the graph."""
-    static = tuple(images.shape[1:3])
-    expected = "`inputs` must have a height and a width of at least 1, received shape"
-    if 0 in static:
-        raise ValueError(f"{expected} {images.shape.as_list()}")
-    if None not in static:
-        return static
-    shape = tf.shape(images)
-    check = tf.debugging.Assert(tf.reduce_all(shape[1:3] > 0), [expected, shape])
-    with tf.control_dependencies([check]):
-        return tf.identity(shape[1:3])
+from tf_stn.affine_resampler import affine_resampler, image_size
+from tf_stn.grids import check_size
+from tf_stn.resampler import check_modes, coordinate_type
 
 
 @keras.saving.register_keras_serializable(package="tf_stn")
@@ -97,8 +84,7 @@ class SpatialTransformer(keras.layers.Layer):
             raise ValueError(
                 f"`localisation` must be a Keras layer or model, received {localisation!r}"
             )
-        check_mode("interpolation", interpolation, INTERPOLATIONS)
-        check_mode("padding", padding, PADDINGS)
+        check_modes(interpolation, padding)
         self.localisation = localisation
         self.output_size = None if output_size is None else check_size("output_size", output_size)
         self.transformation = transformation
@@ -135,11 +121,15 @@ class SpatialTransformer(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        input_size = _size_of(inputs)
-        warp = affine_grid(
-            self.theta(inputs), self.output_size or input_size, input_size, self.align_corners
+        input_size = image_size("inputs", inputs)
+        output = affine_resampler(
+            inputs,
+            self.theta(inputs),
+            self.output_size or input_size,
+            self.align_corners,
+            self.interpolation,
+            self.padding,
         )
-        output = resampler(inputs, warp, self.interpolation, self.padding)
         return tf.ensure_shape(output, self.compute_output_shape(inputs.shape))
 
     def theta(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,7 @@
 """Samples images at real-valued coordinates, differentiably."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_stn._library import ops
@@ -32,6 +34,23 @@ def check_mode(argument: str, value: str, known: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in known:
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"`{argument}` must be one of {names}, received {value!r}")
+
+
+def check_modes(interpolation: str, padding: str) -> None:
+    """Raises a ValueError unless both are known."""
+    check_mode("interpolation", interpolation, INTERPOLATIONS)
+    check_mode("padding", padding, PADDINGS)
+
+
+def to_data(value) -> tf.Tensor:
+    """Converts `value` to a tensor; a TypeError unless it is of one of DATA_TYPES."""
+    data = tf.convert_to_tensor(value)
+    if data.dtype not in DATA_TYPES:
+        raise TypeError(
+            "`data` must be of type float16, bfloat16, float32 or float64, "
+            f"received {data.dtype.name}"
+        )
+    return data
 
 
 def resampler(
@@ -89,29 +108,28 @@ def resampler(
       Jaderberg et al., Spatial Transformer Networks, 2015, equations 5 to 7,
       https://arxiv.org/abs/1506.02025
     """
-    check_mode("interpolation", interpolation, INTERPOLATIONS)
-    check_mode("padding", padding, PADDINGS)
-    data = tf.convert_to_tensor(data)
-    if data.dtype not in DATA_TYPES:
-        raise TypeError(
-            "`data` must be of type float16, bfloat16, float32 or float64, "
-            f"received {data.dtype.name}"
-        )
+    check_modes(interpolation, padding)
+    data = to_data(data)
     warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
     return ops.tf_stn_resampler(data, warp, interpolation=interpolation, padding=padding, name=name)
 
 
-@tf.RegisterGradient("TfStn>Resampler")
-def _resampler_gradient(op, grad_output):
+def needed_gradients(op: tf.Operation, gradient_op: Callable, argument: str, grad_output):
+    """Calls an op's gradient op for those of `data` and `argument` that somebody needs."""
     # A tape knows which inputs need no gradient. `tf.gradients` does not say, but in its graphs
     # the executor tells the kernel which outputs nobody consumes.
     unneeded = getattr(op, "skip_input_indices", None) or ()
-    gradients = ops.tf_stn_resampler_grad(
-        *op.inputs,
+    gradients = gradient_op(
+        *op.inputs[:2],
         grad_output,
         interpolation=op.get_attr("interpolation"),
         padding=op.get_attr("padding"),
         compute_grad_data=0 not in unneeded,
-        compute_grad_warp=1 not in unneeded,
+        **{f"compute_grad_{argument}": 1 not in unneeded},
     )
     return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
+
+
+@tf.RegisterGradient("TfStn>Resampler")
+def _resampler_gradient(op, grad_output):
+    return needed_gradients(op, ops.tf_stn_resampler_grad, "warp", grad_output)

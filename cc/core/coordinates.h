@@ -33,10 +33,49 @@ struct WarpPoints {
   static constexpr int kRank = Rank;
   using Real = RealType;
 
-  const Real* warp;
+  const Real* warp;  // [points, Rank]
 
-  TF_STN_HD void At(int64_t point, Real* coordinates) const {
+  template <typename Index>
+  TF_STN_HD void At(Index point, Real* coordinates) const {
     for (int d = 0; d < kRank; ++d) coordinates[d] = warp[point * kRank + d];
+  }
+};
+
+// The pixels of an output, each mapped into the input by its image's matrix:
+//
+//   (x, y[, z]) = matrix * (column, row[, slice], 1)
+//
+// The points exist in registers alone.
+template <int Rank, typename RealType>
+struct AffinePoints {
+  static constexpr int kRank = Rank;
+  static constexpr int kParameters = Rank * (Rank + 1);
+  using Real = RealType;
+
+  const Real* matrix;  // [images, Rank, Rank + 1]
+  int64_t size[Rank];  // Of the output; size[0] is the slowest axis.
+
+  // Writes the (column, row[, slice]) of a point, and returns its image.
+  template <typename Index>
+  TF_STN_HD Index PixelOf(Index point, Index* pixel) const {
+    for (int d = kRank - 1; d >= 0; --d) {
+      const Index next = point / static_cast<Index>(size[d]);
+      pixel[kRank - 1 - d] = point - next * static_cast<Index>(size[d]);
+      point = next;
+    }
+    return point;
+  }
+
+  template <typename Index>
+  TF_STN_HD void At(Index point, Real* coordinates) const {
+    Index pixel[kRank];
+    const Real* row = matrix + PixelOf(point, pixel) * kParameters;
+    for (int d = 0; d < kRank; ++d, row += kRank + 1) {
+      // From the slowest axis on, as tf_stn.affine_grid adds them.
+      Real sum = row[kRank];
+      for (int k = kRank - 1; k >= 0; --k) sum += row[k] * static_cast<Real>(pixel[k]);
+      coordinates[d] = sum;
+    }
   }
 };
 

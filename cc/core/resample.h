@@ -127,6 +127,35 @@ void WarpGradientOfPoints(const Extent<Stencil::kRank>& extent, const Points& po
   }
 }
 
+// Writes dL/dmatrix of images [begin, end), for points that come from a matrix:
+// the sum over points of dL/d(x, y[, z]) times (column, row[, slice], 1), in double.
+template <typename Stencil, typename Points, typename T>
+void MatrixGradientOfImages(const Extent<Stencil::kRank>& extent, const Points& points,
+                            int64_t points_per_image, const T* data, const T* grad_output,
+                            int64_t begin, int64_t end, typename Stencil::Real* grad_matrix) {
+  constexpr int kRank = Stencil::kRank;
+  for (int64_t n = begin; n < end; ++n) {
+    double sums[kRank][kRank + 1] = {};
+    for (int64_t p = n * points_per_image; p < (n + 1) * points_per_image; ++p) {
+      typename Stencil::Real point[kRank], grad_point[kRank];
+      int64_t pixel[kRank];
+      points.At(p, point);
+      points.PixelOf(p, pixel);
+      WarpGradientOfPoint(Stencil(extent, point), extent.channels, data + n * extent.elements(),
+                          grad_output + p * extent.channels, grad_point);
+      for (int d = 0; d < kRank; ++d) {
+        const double gradient = static_cast<double>(grad_point[d]);
+        for (int k = 0; k < kRank; ++k) sums[d][k] += gradient * static_cast<double>(pixel[k]);
+        sums[d][kRank] += gradient;
+      }
+    }
+    typename Stencil::Real* row = grad_matrix + n * Points::kParameters;
+    for (int d = 0; d < kRank; ++d) {
+      for (int k = 0; k <= kRank; ++k) *row++ = static_cast<typename Stencil::Real>(sums[d][k]);
+    }
+  }
+}
+
 // Writes dL/dU of rows [row_begin, row_end) of image `image`, and nothing else.
 // A row is a step along axis 0.  Every pixel sums its points in their order,
 // so that any division into rows gives the same bits.

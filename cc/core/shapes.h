@@ -97,6 +97,67 @@ inline std::string CheckResamplerGradShapes(const PartialShape& data, const Part
          " for `data` of shape " + data.ToString() + " and `warp` of shape " + warp.ToString();
 }
 
+// Returns what is wrong with the shape of an argument that is a size, or "".
+inline std::string CheckSizeShape(const std::string& argument, const PartialShape& size,
+                                  int64_t sides) {
+  if (!size.has_rank() || (size.rank() == 1 && CanBeEqual(size.size(0), sides))) return "";
+  return WrongShape(argument, "[" + std::to_string(sides) + "]", size);
+}
+
+// Returns what is wrong with a size that is known, or "".
+inline std::string CheckSize(const std::string& argument, int64_t height, int64_t width) {
+  if (height >= 0 && width >= 0) return "";
+  return "`" + argument + "` must not be negative, received [" + std::to_string(height) + ", " +
+         std::to_string(width) + "]";
+}
+
+// Returns what is wrong with the inputs of the affine resampler, or "".
+// `output_size` is (height, width) as a shape.
+inline std::string CheckAffineResamplerShapes(const PartialShape& data, const PartialShape& matrix,
+                                              const PartialShape& output_size) {
+  if (data.has_rank() && data.rank() != 4) {
+    return WrongShape("data", "[batch, height, width, channels]", data);
+  }
+  if (matrix.has_rank() &&
+      (matrix.rank() != 3 || !CanBeEqual(matrix.size(1), 2) || !CanBeEqual(matrix.size(2), 3))) {
+    return WrongShape("matrix", "[batch, 2, 3]", matrix);
+  }
+  if (data.has_rank() && matrix.has_rank() && !CanBeEqual(data.size(0), matrix.size(0))) {
+    return "`data` and `matrix` must have the same batch size, received `data` of shape " +
+           data.ToString() + " and `matrix` of shape " + matrix.ToString();
+  }
+  bool has_points = output_size.has_rank();
+  for (int d = 0; d < output_size.rank(); ++d) has_points = has_points && output_size.size(d) > 0;
+  const bool empty_image = data.has_rank() && (data.size(1) == 0 || data.size(2) == 0);
+  const bool has_images = data.has_rank() && data.size(0) > 0;
+  if (empty_image && has_images && has_points) {
+    return "`data` must have a height and a width of at least 1 where the output has pixels, "
+           "received `data` of shape " +
+           data.ToString() + " and an output of size " + output_size.ToString();
+  }
+  return "";
+}
+
+// Returns what is wrong with the inputs of the affine resampler's gradient, or "".
+inline std::string CheckAffineResamplerGradShapes(const PartialShape& data,
+                                                  const PartialShape& matrix,
+                                                  const PartialShape& grad_output) {
+  bool fits = !grad_output.has_rank() || grad_output.rank() == 4;
+  PartialShape output_size;
+  if (fits && grad_output.has_rank()) {
+    output_size = PartialShape({grad_output.size(1), grad_output.size(2)});
+  }
+  std::string error = CheckAffineResamplerShapes(data, matrix, output_size);
+  if (!error.empty()) return error;
+  if (fits && grad_output.has_rank() && data.has_rank()) {
+    fits = CanBeEqual(grad_output.size(0), data.size(0)) &&
+           CanBeEqual(grad_output.size(3), data.size(3));
+  }
+  if (fits) return "";
+  return WrongShape("grad_output", "[batch, height, width, channels]", grad_output) +
+         " for `data` of shape " + data.ToString();
+}
+
 }  // namespace tf_stn
 
 #endif  // TF_STN_CC_CORE_SHAPES_H_

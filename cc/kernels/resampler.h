@@ -21,37 +21,38 @@ struct ResamplerSizes {
   int64_t points() const { return images * points_per_image; }
 };
 
-template <int Rank, typename T>
+// Points is WarpPoints or AffinePoints, from cc/core/coordinates.h.
+template <typename Points, typename T>
 struct ResamplerArguments {
   Modes modes;
-  ResamplerSizes<Rank> sizes;
-  const T* data;              // [images, ..., channels]
-  const Coordinate<T>* warp;  // [images, points_per_image, Rank]
-  T* output;                  // [images, points_per_image, channels]
+  ResamplerSizes<Points::kRank> sizes;
+  const T* data;  // [images, ..., channels]
+  Points points;
+  T* output;  // [images, points_per_image, channels]
 };
 
-template <int Rank, typename T>
+template <typename Points, typename T>
 struct ResamplerGradArguments {
   Modes modes;
-  ResamplerSizes<Rank> sizes;
+  ResamplerSizes<Points::kRank> sizes;
   const T* data;
-  const Coordinate<T>* warp;
-  const T* grad_output;      // [images, points_per_image, channels]
-  T* grad_data;              // As data; null if nobody needs it.
-  Coordinate<T>* grad_warp;  // As warp; null if nobody needs it.
+  Points points;
+  const T* grad_output;        // [images, points_per_image, channels]
+  T* grad_data;                // As data; null if nobody needs it.
+  Coordinate<T>* grad_points;  // As the warp or the matrix; null if nobody needs it.
 };
 
 // Launchers of the GPU kernels, for T one of Half, BFloat16, float and double and
-// Rank 2.  All pointers are to device memory; `stream` is a cudaStream_t.  They
-// return null, or what CUDA says went wrong.
-template <int Rank, typename T>
-const char* LaunchResampler(const ResamplerArguments<Rank, T>& arguments, void* stream);
+// points of rank 2.  All pointers are to device memory; `stream` is a
+// cudaStream_t.  They return null, or what CUDA says went wrong.
+template <typename Points, typename T>
+const char* LaunchResampler(const ResamplerArguments<Points, T>& arguments, void* stream);
 
 // `sums` is room for as many numbers as grad_data has, where that is needed and
 // T is a half type; otherwise it is not used.  `deterministic` asks for the same
 // bits in every run, at the price of more time.
-template <int Rank, typename T>
-const char* LaunchResamplerGrad(const ResamplerGradArguments<Rank, T>& arguments,
+template <typename Points, typename T>
+const char* LaunchResamplerGrad(const ResamplerGradArguments<Points, T>& arguments,
                                 Coordinate<T>* sums, bool deterministic, void* stream);
 
 }  // namespace tf_stn

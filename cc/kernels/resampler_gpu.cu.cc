@@ -298,12 +298,11 @@ const char* VisitKernel(const Modes& modes, const ResamplerSizes<Rank>& sizes, b
 }
 
 // Launches GradientKernel for the gradients that have somewhere to go.
-template <typename Stencil, int kWidth, int Rank, typename T>
-const char* LaunchGradients(const ResamplerGradArguments<Rank, T>& arguments,
+template <typename Stencil, int kWidth, typename Points, typename T>
+const char* LaunchGradients(const ResamplerGradArguments<Points, T>& arguments,
                             typename Stencil::Real* grad_data, typename Stencil::Real* grad_warp,
                             void* stream) {
   using Index = typename Stencil::Index;
-  using Points = WarpPoints<Rank, typename Stencil::Real>;
   const auto& sizes = arguments.sizes;
   int lanes = 1;
   // A thread takes up to four channels one by one before it shares them.
@@ -311,7 +310,7 @@ const char* LaunchGradients(const ResamplerGradArguments<Rank, T>& arguments,
   while (lanes < kWarpSize && lanes * alone < sizes.image.channels) lanes *= 2;
   const auto launch = [&](auto kernel) {
     return Launch(kernel, Blocks(sizes.points(), kThreads / lanes), kThreads, stream,
-                  To<Rank, Index>(sizes.image), Points{arguments.warp},
+                  To<Points::kRank, Index>(sizes.image), arguments.points,
                   static_cast<Index>(sizes.points_per_image), static_cast<Index>(sizes.points()),
                   lanes, arguments.data, arguments.grad_output, grad_data, grad_warp);
   };
@@ -320,11 +319,10 @@ const char* LaunchGradients(const ResamplerGradArguments<Rank, T>& arguments,
   return launch(&GradientKernel<Stencil, Points, T, kWidth, true, true>);
 }
 
-template <typename Stencil, int Rank, typename T>
-const char* LaunchOrderedDataGradient(const ResamplerGradArguments<Rank, T>& arguments,
+template <typename Stencil, typename Points, typename T>
+const char* LaunchOrderedDataGradient(const ResamplerGradArguments<Points, T>& arguments,
                                       typename Stencil::Real* grad_data, void* stream) {
   using Index = typename Stencil::Index;
-  using Points = WarpPoints<Rank, typename Stencil::Real>;
   constexpr int64_t kEnoughBands = 1024;  // To keep every multiprocessor busy.
   const auto& sizes = arguments.sizes;
   const int64_t rows = sizes.image.size[0];
@@ -332,7 +330,7 @@ const char* LaunchOrderedDataGradient(const ResamplerGradArguments<Rank, T>& arg
   const int64_t bands_per_image = (rows + rows_per_band - 1) / rows_per_band;
   const int64_t bands = sizes.images * bands_per_image;
   return Launch(&OrderedDataGradientKernel<Stencil, Points, T>, Blocks(bands, 1), kThreads, stream,
-                To<Rank, Index>(sizes.image), Points{arguments.warp},
+                To<Points::kRank, Index>(sizes.image), arguments.points,
                 static_cast<Index>(sizes.points_per_image), static_cast<Index>(rows_per_band),
                 static_cast<Index>(bands_per_image), static_cast<Index>(bands),
                 arguments.grad_output, grad_data);
@@ -340,26 +338,25 @@ const char* LaunchOrderedDataGradient(const ResamplerGradArguments<Rank, T>& arg
 
 }  // namespace
 
-template <int Rank, typename T>
-const char* LaunchResampler(const ResamplerArguments<Rank, T>& arguments, void* stream) {
+template <typename Points, typename T>
+const char* LaunchResampler(const ResamplerArguments<Points, T>& arguments, void* stream) {
   const auto& sizes = arguments.sizes;
   if (sizes.points() * sizes.image.channels == 0) return nullptr;
-  return VisitKernel<Rank, T>(
+  return VisitKernel<Points::kRank, T>(
       arguments.modes, sizes, AreAligned(arguments.data, arguments.output),
       [&](auto tag, auto width) {
         using Stencil = typename decltype(tag)::type;
         using Index = typename Stencil::Index;
-        using Points = WarpPoints<Rank, Coordinate<T>>;
         return Launch(&SampleKernel<Stencil, Points, T, width>,
                       Blocks(sizes.points() * (sizes.image.channels / width), kThreads), kThreads,
-                      stream, To<Rank, Index>(sizes.image), Points{arguments.warp},
+                      stream, To<Points::kRank, Index>(sizes.image), arguments.points,
                       static_cast<Index>(sizes.points_per_image),
                       static_cast<Index>(sizes.points()), arguments.data, arguments.output);
       });
 }
 
-template <int Rank, typename T>
-const char* LaunchResamplerGrad(const ResamplerGradArguments<Rank, T>& arguments,
+template <typename Points, typename T>
+const char* LaunchResamplerGrad(const ResamplerGradArguments<Points, T>& arguments,
                                 Coordinate<T>* sums, bool deterministic, void* stream) {
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
@@ -378,7 +375,7 @@ const char* LaunchResamplerGrad(const ResamplerGradArguments<Rank, T>& arguments
   }
   if (sizes.points() > 0) {
     const bool is_aligned = AreAligned(arguments.data, arguments.grad_output, grad_data);
-    const char* error = VisitKernel<Rank, T>(
+    const char* error = VisitKernel<Points::kRank, T>(
         arguments.modes, sizes, is_aligned, [&](auto tag, auto width) -> const char* {
           using Stencil = typename decltype(tag)::type;
           Real* added = grad_data;
@@ -387,8 +384,8 @@ const char* LaunchResamplerGrad(const ResamplerGradArguments<Rank, T>& arguments
             if (error != nullptr) return error;
             added = nullptr;
           }
-          if (added == nullptr && arguments.grad_warp == nullptr) return nullptr;
-          return LaunchGradients<Stencil, width>(arguments, added, arguments.grad_warp, stream);
+          if (added == nullptr && arguments.grad_points == nullptr) return nullptr;
+          return LaunchGradients<Stencil, width>(arguments, added, arguments.grad_points, stream);
         });
     if (error != nullptr) return error;
   }
@@ -401,10 +398,11 @@ const char* LaunchResamplerGrad(const ResamplerGradArguments<Rank, T>& arguments
   return nullptr;
 }
 
-#define TF_STN_INSTANTIATE(T)                                                         \
-  template const char* LaunchResampler<2, T>(const ResamplerArguments<2, T>&, void*); \
-  template const char* LaunchResamplerGrad<2, T>(const ResamplerGradArguments<2, T>&, \
-                                                 Coordinate<T>*, bool, void*)
+#define TF_STN_INSTANTIATE(T)                                                                      \
+  template const char* LaunchResampler(const ResamplerArguments<WarpPoints<2, Coordinate<T>>, T>&, \
+                                       void*);                                                     \
+  template const char* LaunchResamplerGrad(                                                        \
+      const ResamplerGradArguments<WarpPoints<2, Coordinate<T>>, T>&, Coordinate<T>*, bool, void*)
 
 TF_STN_INSTANTIATE(Half);
 TF_STN_INSTANTIATE(BFloat16);

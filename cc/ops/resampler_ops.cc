@@ -1,9 +1,6 @@
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "absl/status/status.h"
 #include "cc/core/shapes.h"
+#include "cc/ops/shape_functions.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/platform/errors.h"
@@ -14,21 +11,6 @@ namespace {
 using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
-
-static_assert(InferenceContext::kUnknownDim == PartialShape::kUnknown);
-
-PartialShape ToPartialShape(InferenceContext* context, ShapeHandle shape) {
-  if (!context->RankKnown(shape)) return PartialShape();
-  std::vector<int64_t> sizes(static_cast<size_t>(context->Rank(shape)));
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    sizes[d] = context->Value(context->Dim(shape, static_cast<int64_t>(d)));
-  }
-  return PartialShape(std::move(sizes));
-}
-
-absl::Status StatusOf(const std::string& error) {
-  return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
-}
 
 // [B, H, W, C] and [B, ..., 2] give [B, ..., C].
 absl::Status ResamplerShape(InferenceContext* context) {
@@ -50,18 +32,12 @@ absl::Status ResamplerShape(InferenceContext* context) {
   return absl::OkStatus();
 }
 
-// Each gradient has the shape of its input, or [0] if it was not asked for.
 absl::Status ResamplerGradShape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(
       ToPartialShape(context, context->input(0)), ToPartialShape(context, context->input(1)),
       ToPartialShape(context, context->input(2)))));
-  const char* const attributes[] = {"compute_grad_data", "compute_grad_warp"};
-  for (int i = 0; i < 2; ++i) {
-    bool compute;
-    TF_RETURN_IF_ERROR(context->GetAttr(attributes[i], &compute));
-    context->set_output(i, compute ? context->input(i) : context->Vector(0));
-  }
-  return absl::OkStatus();
+  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
+  return SetGradientShape(context, 1, "compute_grad_warp");
 }
 
 }  // namespace

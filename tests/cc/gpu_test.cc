@@ -170,8 +170,8 @@ void CheckForward(const Case& c) {
   Memory<T> gpu(problem.grad_output.size(), c.shift, T(static_cast<Coordinate<T>>(kNaN)));
   Memory<T> cpu(problem.grad_output.size(), 0);
   const auto& sizes = problem.sizes;
-  const char* error = LaunchResampler<2, T>(
-      {Modes(), sizes, problem.data.data(), problem.warp.data(), gpu.data()}, nullptr);
+  const char* error = LaunchResampler<WarpPoints<2, Coordinate<T>>, T>(
+      {Modes(), sizes, problem.data.data(), problem.points(), gpu.data()}, nullptr);
   CHECK(error == nullptr);
   SamplePoints<typename Problem<T>::CpuStencil>(sizes.image, problem.points(),
                                                 sizes.points_per_image, problem.data.data(), 0,
@@ -190,8 +190,8 @@ void CheckGradient(const Case& c, bool deterministic, bool needs_data, bool need
   Memory<Real> gpu_warp(problem.warp.size(), c.shift, static_cast<Real>(kNaN));
   Memory<Real> cpu_warp(problem.warp.size(), 0),
       sums(problem.data.size(), c.shift, static_cast<Real>(kNaN));
-  const char* error = LaunchResamplerGrad<2, T>(
-      {Modes(), sizes, problem.data.data(), problem.warp.data(), problem.grad_output.data(),
+  const char* error = LaunchResamplerGrad<WarpPoints<2, Real>, T>(
+      {Modes(), sizes, problem.data.data(), problem.points(), problem.grad_output.data(),
        needs_data ? gpu_data.data() : nullptr, needs_warp ? gpu_warp.data() : nullptr},
       sums.data(), deterministic, nullptr);
   CHECK(error == nullptr);

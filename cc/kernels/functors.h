@@ -1,0 +1,50 @@
+// What the ops ask of a device: one functor for sampling and one for its gradients.
+// functors_cpu.h and functors_gpu.h have them.
+
+#ifndef TF_STN_CC_KERNELS_FUNCTORS_H_
+#define TF_STN_CC_KERNELS_FUNCTORS_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "cc/core/coordinates.h"
+#include "cc/kernels/resampler.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+
+namespace tf_stn {
+
+struct CPUDevice;
+struct GPUDevice;
+
+namespace functor {
+
+// Fills the output.  It has at least one element.
+template <typename Device, typename Points, typename T>
+struct Resampler {
+  void operator()(tensorflow::OpKernelContext* context,
+                  const ResamplerArguments<Points, T>& arguments);
+};
+
+// Fills the gradients that the arguments point to, none of which is empty.
+template <typename Device, typename Points, typename T>
+struct ResamplerGrad {
+  void operator()(tensorflow::OpKernelContext* context,
+                  const ResamplerGradArguments<Points, T>& arguments);
+};
+
+// Allocates as many numbers as there are in grad_data, of the type of its sums.
+template <typename T, int Rank>
+absl::Status AllocateSums(tensorflow::OpKernelContext* context, const ResamplerSizes<Rank>& sizes,
+                          tensorflow::Tensor* sums) {
+  tensorflow::TensorShape shape;
+  TF_RETURN_IF_ERROR(shape.AddDimWithStatus(sizes.images));
+  TF_RETURN_IF_ERROR(shape.AddDimWithStatus(sizes.image.elements()));
+  return context->allocate_temp(tensorflow::DataTypeToEnum<Coordinate<T>>::value, shape, sums);
+}
+
+}  // namespace functor
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_FUNCTORS_H_

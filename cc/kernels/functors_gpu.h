@@ -1,0 +1,76 @@
+// The functors for GPUs: from TensorFlow's types and streams to CUDA's, and back
+// from CUDA's errors.
+
+#ifndef TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
+#define TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
+
+#include <type_traits>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "cc/core/half.h"
+#include "cc/kernels/functors.h"
+#include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/util/determinism.h"
+#include "xla/stream_executor/stream.h"
+
+namespace tf_stn {
+namespace functor {
+
+// The type by which CUDA code knows T.
+template <typename T>
+using DeviceType =
+    std::conditional_t<std::is_same_v<T, Eigen::half>, Half,
+                       std::conditional_t<std::is_same_v<T, Eigen::bfloat16>, BFloat16, T>>;
+
+template <typename T>
+const DeviceType<T>* OnDevice(const T* pointer) {
+  return reinterpret_cast<const DeviceType<T>*>(pointer);
+}
+
+template <typename T>
+DeviceType<T>* OnDevice(T* pointer) {
+  return reinterpret_cast<DeviceType<T>*>(pointer);
+}
+
+// Returns the cudaStream_t on which TensorFlow runs the op.
+inline void* StreamOf(tensorflow::OpKernelContext* context) {
+  return context->op_device_context()->stream()->platform_specific_handle().stream;
+}
+
+inline absl::Status StatusOfLaunch(const char* error) {
+  if (error == nullptr) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("The resampler's GPU kernel was not launched: ", error));
+}
+
+template <typename Points, typename T>
+struct Resampler<GPUDevice, Points, T> {
+  void operator()(tensorflow::OpKernelContext* context,
+                  const ResamplerArguments<Points, T>& arguments) {
+    const auto& [modes, sizes, data, points, output] = arguments;
+    OP_REQUIRES_OK(
+        context, StatusOfLaunch(LaunchResampler<Points, DeviceType<T>>(
+                     {modes, sizes, OnDevice(data), points, OnDevice(output)}, StreamOf(context))));
+  }
+};
+
+template <typename Points, typename T>
+struct ResamplerGrad<GPUDevice, Points, T> {
+  void operator()(tensorflow::OpKernelContext* context,
+                  const ResamplerGradArguments<Points, T>& arguments) {
+    const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
+    tensorflow::Tensor sums;
+    const bool needs_sums = grad_data != nullptr && !std::is_same_v<T, Coordinate<T>>;
+    if (needs_sums) OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &sums));
+    OP_REQUIRES_OK(context, StatusOfLaunch(LaunchResamplerGrad<Points, DeviceType<T>>(
+                                {modes, sizes, OnDevice(data), points, OnDevice(grad_output),
+                                 OnDevice(grad_data), grad_points},
+                                needs_sums ? static_cast<Coordinate<T>*>(sums.data()) : nullptr,
+                                tensorflow::OpDeterminismRequired(), StreamOf(context))));
+  }
+};
+
+}  // namespace functor
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
