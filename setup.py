@@ -17,6 +17,7 @@ Environment:
 import concurrent.futures
 import os
 import pathlib
+import platform
 import shlex
 import subprocess
 import sys
@@ -35,9 +36,25 @@ DEFAULT_TENSORFLOW = "2.21"
 # Kept equal to those in BUILD by a test.
 SOURCES = [
     "cc/kernels/affine_resampler_kernels.cc",
+    "cc/kernels/resampler_cpu_choice.cc",
     "cc/kernels/resampler_kernels.cc",
     "cc/ops/affine_resampler_ops.cc",
     "cc/ops/resampler_ops.cc",
+]
+# Compiled once for each instruction set.
+CPU_SOURCES = [
+    "cc/kernels/resampler_cpu.cc",
+]
+CPU_ISAS = {
+    "baseline": [],
+    "avx2": ["-march=x86-64-v3"],
+    "avx512": ["-march=x86-64-v4"],
+}
+# Vectors wider than the instruction set's are passed to functions that are inlined, and g++ 12
+# mistakes the undefined parts of its own intrinsics for ours.
+CPU_FLAGS = [
+    "-Wno-psabi",
+    "-Wno-maybe-uninitialized",
 ]
 CUDA_SOURCES = [
     "cc/kernels/resampler_gpu.cu.cc",
@@ -52,12 +69,18 @@ HEADERS = [
     "cc/core/resample.h",
     "cc/core/shapes.h",
     "cc/core/stencil.h",
+    "cc/kernels/cpu_gradients.h",
+    "cc/kernels/cpu_pixels.h",
+    "cc/kernels/cpu_sample.h",
+    "cc/kernels/cpu_stencils.h",
+    "cc/kernels/cpu_vectors.h",
     "cc/kernels/cuda.h",
     "cc/kernels/functors.h",
     "cc/kernels/functors_cpu.h",
     "cc/kernels/functors_gpu.h",
     "cc/kernels/op_support.h",
     "cc/kernels/resampler.h",
+    "cc/kernels/resampler_cpu.h",
     "cc/ops/shape_functions.h",
 ]
 COMPILE_FLAGS = [
@@ -121,25 +144,36 @@ class BuildLibrary(build_ext):
     def compile_library(self, tensorflow: pathlib.Path, cuda: Cuda | None) -> None:
         folder = pathlib.Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
-        sources = SOURCES + (CUDA_SOURCES if cuda else [])
-        objects = {source: str(folder / f"{pathlib.Path(source).stem}.o") for source in sources}
         compiler = shlex.split(os.environ.get("CXX", "g++"))
         host_command = [*compiler, *self.host_flags(tensorflow, cuda)]
-        commands = []
-        for source, target in objects.items():
-            command = self.device_command(cuda) if source in CUDA_SOURCES else host_command
-            commands.append([*command, "-c", source, "-o", target])
+        units = [(source, "", host_command) for source in SOURCES]
+        for isa, flags in self.cpu_isas().items():
+            command = [*host_command, *CPU_FLAGS, *flags, f"-DTF_STN_ISA={isa}"]
+            units += [(source, isa, command) for source in CPU_SOURCES]
+        if cuda:
+            units += [(source, "", self.device_command(cuda)) for source in CUDA_SOURCES]
+        objects, commands = [], []
+        for source, isa, command in reversed(units):  # What takes longest comes first.
+            objects.append(str(folder / f"{pathlib.Path(source).stem}{isa}.o"))
+            commands.append([*command, "-c", source, "-o", objects[-1]])
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.execute_command, commands))
         self.execute_command(
             [
-                *(*compiler, "-shared", *objects.values()),
+                *(*compiler, "-shared", *objects),
                 *("-o", str(self.package_folder / "_tf_stn.so")),
                 *(f"-L{tensorflow}", "-l:libtensorflow_framework.so.2"),
                 *self.cuda_link_flags(cuda),
                 "-Wl,-s",
             ]
         )
+
+    @staticmethod
+    def cpu_isas() -> dict[str, list[str]]:
+        """Returns the instruction sets to compile for, and their flags."""
+        if platform.machine() in ("x86_64", "AMD64"):
+            return CPU_ISAS
+        return {"baseline": CPU_ISAS["baseline"]}
 
     @staticmethod
     def host_flags(tensorflow: pathlib.Path, cuda: Cuda | None) -> list[str]:
@@ -199,7 +233,7 @@ class BuildLibrary(build_ext):
         return {}
 
     def get_source_files(self) -> list[str]:
-        return [*SOURCES, *CUDA_SOURCES, *HEADERS]
+        return [*SOURCES, *CPU_SOURCES, *CUDA_SOURCES, *HEADERS]
 
 
 class PythonIndependentWheel(bdist_wheel):

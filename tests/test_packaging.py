@@ -27,14 +27,15 @@ def lists_of(path, *names):
 
 
 def test_setup_and_bazel_build_the_same_files_in_the_same_way():
-    names = ("SOURCES", "CUDA_SOURCES", "HEADERS", "COMPILE_FLAGS", "CUDA_FLAGS")
+    names = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
+    names += ("COMPILE_FLAGS", "CPU_ISAS", "CPU_FLAGS", "CUDA_FLAGS")
     assert lists_of("setup.py", *names) == lists_of("BUILD", *names)
 
 
 def test_every_source_file_is_listed():
-    sources, cuda, headers = lists_of("setup.py", "SOURCES", "CUDA_SOURCES", "HEADERS")
+    lists = lists_of("setup.py", "SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
     files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
-    assert sorted(sources + cuda + headers) == sorted(files)
+    assert sorted(sum(lists, [])) == sorted(files)
 
 
 def test_public_names():

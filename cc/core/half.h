@@ -12,7 +12,7 @@
 namespace tf_stn {
 
 template <typename To, typename From>
-TF_STN_HD To BitCast(From from) {
+TF_STN_HD inline To BitCast(From from) {
   static_assert(sizeof(To) == sizeof(From));
   To to;
   memcpy(&to, &from, sizeof(to));
@@ -59,10 +59,14 @@ struct Half {
 #else
     const uint32_t magnitude = (bits & 0x7fffu) << 13;
     const uint32_t sign = (bits & 0x8000u) << 16;
-    // Moves the exponent's bias by a product, which also scales subnormals.
-    const uint32_t word = magnitude >= 0x0f800000u
-                              ? magnitude | 0x7f800000u
-                              : BitCast<uint32_t>(BitCast<float>(magnitude) * 0x1p112f);
+    uint32_t word = magnitude + ((127 - 15) << 23);
+    if (magnitude >= 0x0f800000u) {
+      word = magnitude | 0x7f800000u;  // Infinite or NaN.
+    } else if (magnitude < 0x00800000u) {
+      // Subnormal.  The difference of two normal numbers, since threads may be set to
+      // take numbers that are subnormal as a float for zero.
+      word = BitCast<uint32_t>(BitCast<float>(magnitude + (113u << 23)) - 0x1p-14f);
+    }
     return BitCast<float>(word | sign);
 #endif
   }

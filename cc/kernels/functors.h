@@ -5,13 +5,16 @@
 #define TF_STN_CC_KERNELS_FUNCTORS_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "cc/core/coordinates.h"
+#include "cc/core/half.h"
 #include "cc/kernels/resampler.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/framework/types.h"
 
 namespace tf_stn {
 
@@ -33,6 +36,22 @@ struct ResamplerGrad {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments);
 };
+
+// The type by which code without TensorFlow knows T, and pointers to it.
+template <typename T>
+using PlainType =
+    std::conditional_t<std::is_same_v<T, Eigen::half>, Half,
+                       std::conditional_t<std::is_same_v<T, Eigen::bfloat16>, BFloat16, T>>;
+
+template <typename T>
+const PlainType<T>* ToPlain(const T* pointer) {
+  return reinterpret_cast<const PlainType<T>*>(pointer);
+}
+
+template <typename T>
+PlainType<T>* ToPlain(T* pointer) {
+  return reinterpret_cast<PlainType<T>*>(pointer);
+}
 
 // Allocates as many numbers as there are in grad_data, of the type of its sums.
 template <typename T, int Rank>

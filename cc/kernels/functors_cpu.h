@@ -1,26 +1,46 @@
 // The functors for the CPU: how the work is shared among threads.
+//
+// The division depends on sizes alone, never on the number of threads, and so do
+// the bits of the result.
 
 #ifndef TF_STN_CC_KERNELS_FUNCTORS_CPU_H_
 #define TF_STN_CC_KERNELS_FUNCTORS_CPU_H_
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <type_traits>
+#include <vector>
 
 #include "cc/core/coordinates.h"
+#include "cc/core/half.h"
 #include "cc/core/modes.h"
 #include "cc/core/resample.h"
 #include "cc/kernels/functors.h"
+#include "cc/kernels/resampler_cpu.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_stn {
 namespace functor {
 
-// Rough cost in cycles of one stencil, and of one channel at one of its pixels.
-inline constexpr int64_t kStencilCost = 40;
-inline constexpr int64_t kTapCost = 2;
+// Rough costs in cycles, of a point and of each of its channels.
+inline constexpr int64_t kPointCost = 8;
+inline constexpr int64_t kChannelCost = 1;
+inline constexpr int64_t kGradientCost = 3;  // Of a gradient, in samples.
+
+// Parts into which the gradients of a batch are divided at least, if it is not small.
+inline constexpr int64_t kTasks = 16;
+inline constexpr int64_t kSmallTask = 4096;  // Points times channels.
+
+inline int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+template <int Rank>
+int64_t SampleCost(const ResamplerSizes<Rank>& sizes) {
+  return kPointCost + kChannelCost * sizes.image.channels;
+}
 
 template <typename Work>
 void ShardOnCpu(tensorflow::OpKernelContext* context, int64_t total, int64_t cost,
@@ -29,96 +49,153 @@ void ShardOnCpu(tensorflow::OpKernelContext* context, int64_t total, int64_t cos
   tensorflow::Shard(threads.num_threads, threads.workers, total, cost, work);
 }
 
-template <typename Stencil>
-int64_t PointCost(const Extent<Stencil::kRank>& image) {
-  return kStencilCost + kTapCost * Stencil::kCount * image.channels;
-}
-
-// Calls work(begin, end) for ranges that together are all points of the batch.
-template <typename Stencil, typename Work>
-void ShardPointsOnCpu(tensorflow::OpKernelContext* context,
-                      const ResamplerSizes<Stencil::kRank>& sizes, const Work& work) {
-  ShardOnCpu(context, sizes.points(), PointCost<Stencil>(sizes.image), work);
-}
-
-// Computes grad_data.  The work is divided into bands of rows: one band an image,
-// or as many as make one for each thread.  A band looks at the row of all points
-// of its image and adds those that touch it, in their order; so points that
-// crowd in few rows are the work of few threads.
-template <typename Stencil, typename Points, typename T>
-void DataGradientOnCpu(tensorflow::OpKernelContext* context,
-                       const ResamplerGradArguments<Points, T>& arguments) {
-  using Real = typename Stencil::Real;
+// Divides each image into bands of rows, which all points have to look at, or if
+// there is no grad_data, its points into runs.
+template <typename Points, typename T>
+std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T>& arguments) {
   const auto& sizes = arguments.sizes;
-  const Extent<Stencil::kRank>& image = sizes.image;
-  if (sizes.images == 0 || image.elements() == 0) return;
-
-  // Half types are summed in a copy of the right precision.
-  tensorflow::Tensor sums;
-  Real* grad_data = nullptr;
-  if constexpr (std::is_same_v<T, Real>) {
-    grad_data = arguments.grad_data;
-  } else {
-    OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &sums));
-    grad_data = static_cast<Real*>(sums.data());
-  }
-
-  const int64_t rows = image.size[0];
-  const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
-  const int64_t bands = std::min(rows, (threads + sizes.images - 1) / sizes.images);
-  const int64_t cost = kTapCost * image.elements() / bands +
-                       sizes.points_per_image * (kStencilCost + PointCost<Stencil>(image) / bands);
-  ShardOnCpu(context, sizes.images * bands, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / bands;
-      const int64_t band = i % bands;
-      const int64_t row_begin = rows * band / bands;
-      const int64_t row_end = rows * (band + 1) / bands;
-      Real* grad_image = grad_data + n * image.elements();
-      DataGradientOfRows<Stencil>(image, arguments.points, sizes.points_per_image,
-                                  arguments.grad_output, n, row_begin, row_end, grad_image);
-      if constexpr (!std::is_same_v<T, Real>) {
-        std::transform(
-            grad_image + row_begin * image.row_elements(),
-            grad_image + row_end * image.row_elements(),
-            arguments.grad_data + n * image.elements() + row_begin * image.row_elements(),
-            [](Real sum) { return static_cast<T>(sum); });
+  const int64_t rows = sizes.image.size[0];
+  const int64_t work = sizes.points_per_image * sizes.image.channels;
+  int64_t parts = std::min(CeilDivide(kTasks, sizes.images), CeilDivide(work, kSmallTask));
+  const bool are_bands = arguments.grad_data != nullptr;
+  parts = std::max<int64_t>(1, are_bands ? std::min(parts, rows) : parts);
+  std::vector<GradientTask> tasks;
+  for (int64_t image = 0; image < sizes.images; ++image) {
+    for (int64_t i = 0; i < parts; ++i) {
+      if (are_bands) {
+        tasks.push_back(
+            {image, 0, sizes.points_per_image, rows * i / parts, rows * (i + 1) / parts});
+      } else {
+        const int64_t ranges = CeilDivide(sizes.points_per_image, kRangePoints);
+        const auto point = [&](int64_t i) {
+          return std::min(sizes.points_per_image, ranges * i / parts * kRangePoints);
+        };
+        tasks.push_back({image, point(i), point(i + 1), 0, rows});
       }
     }
+  }
+  return tasks;
+}
+
+// Computes the gradients by `loops`.
+template <typename Points, typename T>
+void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Points, T>& loops,
+                      const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
+  constexpr bool kIsAffine = std::is_same_v<Points, AffinePoints<Points::kRank, Coordinate<T>>>;
+  const auto& sizes = arguments.sizes;
+  const std::vector<GradientTask> tasks = DivideGradients(arguments);
+  const bool are_bands =
+      arguments.grad_data != nullptr && tasks.size() > static_cast<size_t>(sizes.images);
+  const int64_t cost = kGradientCost * sizes.points_per_image * SampleCost(sizes);
+
+  // Bands need to know which points to look at.
+  std::unique_ptr<RowRange[]> ranges;
+  const int64_t ranges_per_image = CeilDivide(sizes.points_per_image, kRangePoints);
+  if (are_bands && !kIsAffine) {
+    ranges.reset(new RowRange[static_cast<size_t>(sizes.images * ranges_per_image)]);
+    ShardOnCpu(context, sizes.images * ranges_per_image, 2 * kRangePoints,
+               [&](int64_t begin, int64_t end) {
+                 while (begin < end) {
+                   const int64_t image = begin / ranges_per_image;
+                   const int64_t first = image * ranges_per_image;
+                   const int64_t until = std::min(end, first + ranges_per_image);
+                   loops.find_rows(arguments, image, begin - first, until - first,
+                                   ranges.get() + first);
+                   begin = until;
+                 }
+               });
+  }
+  std::vector<MatrixSums> matrix_sums(kIsAffine ? tasks.size() : 0);
+  ShardOnCpu(context, static_cast<int64_t>(tasks.size()),
+             cost * sizes.images / static_cast<int64_t>(tasks.size()),
+             [&](int64_t begin, int64_t end) {
+               for (int64_t i = begin; i < end; ++i) {
+                 const GradientTask& task = tasks[static_cast<size_t>(i)];
+                 loops.gradients(arguments, task,
+                                 ranges ? ranges.get() + task.image * ranges_per_image : nullptr,
+                                 sums, kIsAffine ? &matrix_sums[static_cast<size_t>(i)] : nullptr);
+               }
+             });
+  if constexpr (kIsAffine) {
+    if (arguments.grad_points == nullptr) return;
+    std::vector<MatrixSums> totals(static_cast<size_t>(sizes.images));
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const double* const part = &matrix_sums[i].of[0][0];
+      double* const total = &totals[static_cast<size_t>(tasks[i].image)].of[0][0];
+      for (int j = 0; j < Points::kParameters; ++j) total[j] += part[j];
+    }
+    const double* const total = &totals[0].of[0][0];
+    for (int64_t i = 0; i < sizes.images * Points::kParameters; ++i) {
+      arguments.grad_points[i] = static_cast<Coordinate<T>>(total[i]);
+    }
+  }
+}
+
+// The loops of cc/core, for what the others do not take: other modes, and images of
+// more than kMostElements.  One task an image; each gradient by itself.
+template <typename Points, typename T>
+void GradientsByCore(tensorflow::OpKernelContext* context,
+                     const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
+  using Real = Coordinate<T>;
+  const auto& sizes = arguments.sizes;
+  const auto& image = sizes.image;
+  const int64_t cost = kGradientCost * sizes.points_per_image * SampleCost(sizes);
+  VisitStencil<Points::kRank, Real>(arguments.modes, [&](auto tag) {
+    using Stencil = typename decltype(tag)::type;
+    ShardOnCpu(context, sizes.images, cost, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end && arguments.grad_data != nullptr; ++n) {
+        Real* const grad_image = sums + n * image.elements();
+        DataGradientOfRows<Stencil>(image, arguments.points, sizes.points_per_image,
+                                    arguments.grad_output, n, 0, image.size[0], grad_image);
+        if constexpr (!std::is_same_v<T, Real>) {
+          std::transform(grad_image, grad_image + image.elements(),
+                         arguments.grad_data + n * image.elements(),
+                         [](Real sum) { return static_cast<T>(sum); });
+        }
+      }
+      if (arguments.grad_points == nullptr) return;
+      if constexpr (std::is_same_v<Points, WarpPoints<Points::kRank, Real>>) {
+        WarpGradientOfPoints<Stencil>(
+            image, arguments.points, sizes.points_per_image, arguments.data, arguments.grad_output,
+            begin * sizes.points_per_image, end * sizes.points_per_image, arguments.grad_points);
+      } else {
+        MatrixGradientOfImages<Stencil>(image, arguments.points, sizes.points_per_image,
+                                        arguments.data, arguments.grad_output, begin, end,
+                                        arguments.grad_points);
+      }
+    });
   });
 }
 
-template <typename Stencil, typename Points, typename T>
-void PointsGradientOnCpu(tensorflow::OpKernelContext* context,
-                         const ResamplerGradArguments<Points, T>& arguments) {
-  const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
-  if constexpr (std::is_same_v<Points, WarpPoints<Points::kRank, typename Points::Real>>) {
-    ShardPointsOnCpu<Stencil>(context, sizes, [&](int64_t begin, int64_t end) {
-      WarpGradientOfPoints<Stencil>(arguments.sizes.image, arguments.points,
-                                    arguments.sizes.points_per_image, arguments.data,
-                                    arguments.grad_output, begin, end, arguments.grad_points);
-    });
-  } else {
-    ShardOnCpu(context, sizes.images, sizes.points_per_image * PointCost<Stencil>(sizes.image),
-               [&](int64_t begin, int64_t end) {
-                 MatrixGradientOfImages<Stencil>(
-                     arguments.sizes.image, arguments.points, arguments.sizes.points_per_image,
-                     arguments.data, arguments.grad_output, begin, end, arguments.grad_points);
-               });
-  }
+// Returns the loops that take these modes and images, or null.
+template <typename Points, typename T>
+const CpuLoops<Points, T>* LoopsFor(const Modes& modes, const Extent<Points::kRank>& image) {
+  const bool is_bilinear = Points::kRank == 2 &&
+                           modes.interpolation == InterpolationMode::kLinear &&
+                           modes.padding == PaddingMode::kZeros;
+  if (!is_bilinear || image.elements() > kMostElements) return nullptr;
+  return LoopsForThisCpu<Points, T>();
 }
 
 template <typename Points, typename T>
 struct Resampler<CPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerArguments<Points, T>& arguments) {
-    const auto& sizes = arguments.sizes;
-    VisitStencil<Points::kRank, Coordinate<T>>(arguments.modes, [&](auto tag) {
+    using Plain = PlainType<T>;
+    const auto& [modes, sizes, data, points, output] = arguments;
+    const ResamplerArguments<Points, Plain> plain{modes, sizes, ToPlain(data), points,
+                                                  ToPlain(output)};
+    if (const auto* loops = LoopsFor<Points, Plain>(modes, sizes.image); loops != nullptr) {
+      return ShardOnCpu(context, sizes.points(), SampleCost(sizes),
+                        [&](int64_t begin, int64_t end) { loops->sample(plain, begin, end); });
+    }
+    VisitStencil<Points::kRank, Coordinate<T>>(modes, [&](auto tag) {
       using Stencil = typename decltype(tag)::type;
-      ShardPointsOnCpu<Stencil>(context, sizes, [&](int64_t begin, int64_t end) {
-        SamplePoints<Stencil>(sizes.image, arguments.points, sizes.points_per_image, arguments.data,
-                              begin, end, arguments.output);
-      });
+      ShardOnCpu(
+          context, plain.sizes.points(), SampleCost(plain.sizes), [&](int64_t begin, int64_t end) {
+            SamplePoints<Stencil>(plain.sizes.image, plain.points, plain.sizes.points_per_image,
+                                  plain.data, begin, end, plain.output);
+          });
     });
   }
 };
@@ -127,11 +204,25 @@ template <typename Points, typename T>
 struct ResamplerGrad<CPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments) {
-    VisitStencil<Points::kRank, Coordinate<T>>(arguments.modes, [&](auto tag) {
-      using Stencil = typename decltype(tag)::type;
-      if (arguments.grad_data != nullptr) DataGradientOnCpu<Stencil>(context, arguments);
-      if (arguments.grad_points != nullptr) PointsGradientOnCpu<Stencil>(context, arguments);
-    });
+    using Plain = PlainType<T>;
+    const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
+    if (sizes.images == 0 || (grad_data == nullptr && grad_points == nullptr)) return;
+    // Half types are summed in a copy of the right precision.
+    tensorflow::Tensor copy;
+    Coordinate<T>* sums = nullptr;
+    if constexpr (std::is_same_v<T, Coordinate<T>>) {
+      sums = grad_data;
+    } else if (grad_data != nullptr) {
+      OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &copy));
+      sums = static_cast<Coordinate<T>*>(copy.data());
+    }
+    const ResamplerGradArguments<Points, Plain> plain{
+        modes, sizes, ToPlain(data), points, ToPlain(grad_output), ToPlain(grad_data), grad_points};
+    if (const auto* loops = LoopsFor<Points, Plain>(modes, sizes.image); loops != nullptr) {
+      GradientsByLoops(context, *loops, plain, sums);
+    } else {
+      GradientsByCore(context, plain, sums);
+    }
   }
 };
 

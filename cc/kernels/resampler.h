@@ -8,6 +8,7 @@
 
 #include "cc/core/coordinates.h"
 #include "cc/core/modes.h"
+#include "cc/core/portability.h"
 #include "cc/core/stencil.h"
 
 namespace tf_stn {
@@ -18,7 +19,7 @@ struct ResamplerSizes {
   int64_t images;
   int64_t points_per_image;
 
-  int64_t points() const { return images * points_per_image; }
+  TF_STN_HD int64_t points() const { return images * points_per_image; }
 };
 
 // Points is WarpPoints or AffinePoints, from cc/core/coordinates.h.

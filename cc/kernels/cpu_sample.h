@@ -1,0 +1,145 @@
+// Samples of a block of points.
+
+#ifndef TF_STN_CC_KERNELS_CPU_SAMPLE_H_
+#define TF_STN_CC_KERNELS_CPU_SAMPLE_H_
+
+#include <cstdint>
+
+#include "cc/core/coordinates.h"
+#include "cc/core/stencil.h"
+#include "cc/kernels/cpu_pixels.h"
+#include "cc/kernels/cpu_stencils.h"
+#include "cc/kernels/cpu_vectors.h"
+
+namespace tf_stn {
+namespace TF_STN_ISA {
+
+// Where the taps of a stencil are, counted from the first.
+struct TapOffsets {
+  int64_t at[kTaps];
+
+  explicit TapOffsets(const Extent<2>& image)
+      : at{0, image.channels, image.row_elements(), image.row_elements() + image.channels} {}
+};
+
+// One channel: points in vectors.
+template <typename T>
+void SampleOneChannel(const Block<Coordinate<T>>& block, const Extent<2>& image, const T* pixels,
+                      T* output) {
+  using Real = Coordinate<T>;
+  constexpr int kCount = kLanes<Real>;
+  const TapOffsets taps(image);
+  for (int i = 0; i < block.count; i += kCount) {
+    IndexVector<Real> offset, used;
+    __builtin_memcpy(&offset, block.offset + i, sizeof(offset));
+    RealVector<Real> weight[kTaps], sum;
+    for (int k = 0; k < kTaps; ++k) weight[k] = LoadElements<kCount>(block.weight[k] + i);
+    if (block.all_used) {
+      RealVector<Real> value[kTaps];
+      GatherPairs(pixels, offset, &value[0], &value[1]);
+      GatherPairs(pixels + taps.at[2], offset, &value[2], &value[3]);
+      sum = weight[0] * value[0];
+      for (int k = 1; k < kTaps; ++k) sum += weight[k] * value[k];
+    } else {
+      __builtin_memcpy(&used, block.used + i, sizeof(used));
+      sum = LoadElements<kCount>(block.outside + i);
+      for (int k = 0; k < kTaps; ++k) {
+        const IndexVector<Real> is_used = (used & (1 << k)) != 0;
+        if (!Any(is_used)) continue;
+        const RealVector<Real> value = GatherMasked(pixels + taps.at[k], offset, is_used);
+        sum = is_used ? sum + weight[k] * value : sum;
+      }
+    }
+    if (i + kCount <= block.count) {
+      Store<kCount>(sum, output + i);
+    } else {
+      for (int j = 0; i + j < block.count; ++j) Store<1>(sum[j], output + i + j);
+    }
+  }
+}
+
+// Two to four channels: a pixel is a vector.  `readable` elements may be read
+// from `pixels` on.
+template <typename T, int kChannels>
+void SampleFewChannels(const Block<Coordinate<T>>& block, const Extent<2>& image, const T* pixels,
+                       int64_t readable, T* output) {
+  using Real = Coordinate<T>;
+  const TapOffsets taps(image);
+  const int64_t last = readable - taps.at[3] - kPixelLanes<kChannels>;
+  for (int p = 0; p < block.count; ++p, output += kChannels) {
+    const int64_t offset = block.offset[p];
+    const T* const pixel = pixels + offset;
+    Pixel<Real, kChannels> sum;
+    if (block.used[p] == kAllTaps && offset <= last) {
+      sum = block.weight[0][p] * LoadPixel<kChannels>(pixel);
+      for (int k = 1; k < kTaps; ++k) {
+        sum += block.weight[k][p] * LoadPixel<kChannels>(pixel + taps.at[k]);
+      }
+    } else {
+      sum = Broadcast<kPixelLanes<kChannels>>(block.outside[p]);
+      for (int k = 0; k < kTaps; ++k) {
+        if ((block.used[p] & (1 << k)) == 0) continue;
+        sum += block.weight[k][p] * LoadPixelExactly<kChannels>(pixel + taps.at[k]);
+      }
+    }
+    if (p + 1 < block.count) {
+      Store<kPixelLanes<kChannels>>(sum, output);  // The next point overwrites a fourth lane.
+    } else {
+      StorePixelExactly<kChannels>(sum, output);
+    }
+  }
+}
+
+// Any number of channels, in vectors.
+template <typename T>
+void SampleManyChannels(const Block<Coordinate<T>>& block, const Extent<2>& image, const T* pixels,
+                        T* output) {
+  using Real = Coordinate<T>;
+  const TapOffsets taps(image);
+  for (int p = 0; p < block.count; ++p, output += image.channels) {
+    const T* const pixel = pixels + block.offset[p];
+    const int64_t used = block.used[p];
+    const Real weight[kTaps] = {block.weight[0][p], block.weight[1][p], block.weight[2][p],
+                                block.weight[3][p]};
+    if (used == kAllTaps) {
+      ForChannels<Real>(image.channels, [&](auto width, int64_t c) {
+        constexpr int kWidth = decltype(width)::value;
+        Vector<Real, kWidth> sum = weight[0] * Load<kWidth>(pixel + c);
+        for (int k = 1; k < kTaps; ++k) sum += weight[k] * Load<kWidth>(pixel + taps.at[k] + c);
+        Store<kWidth>(sum, output + c);
+      });
+    } else {
+      ForChannels<Real>(image.channels, [&](auto width, int64_t c) {
+        constexpr int kWidth = decltype(width)::value;
+        auto sum = Broadcast<kWidth>(block.outside[p]);
+        for (int k = 0; k < kTaps; ++k) {
+          if (used & (1 << k)) sum += weight[k] * Load<kWidth>(pixel + taps.at[k] + c);
+        }
+        Store<kWidth>(sum, output + c);
+      });
+    }
+  }
+}
+
+// Writes the samples of a block.  `readable` elements may be read from `pixels` on.
+template <typename T>
+TF_STN_INLINE void SampleBlock(const Block<Coordinate<T>>& block, const Extent<2>& image,
+                               const T* pixels, int64_t readable, T* output) {
+  switch (image.channels) {
+    case 1:
+      return SampleOneChannel<T>(block, image, pixels, output);
+    case 2:
+      return SampleFewChannels<T, 2>(block, image, pixels, readable, output);
+    case 3:
+      return SampleFewChannels<T, 3>(block, image, pixels, readable, output);
+    case 4:
+      return SampleFewChannels<T, 4>(block, image, pixels, readable, output);
+    default:
+      return SampleManyChannels<T>(block, image, pixels, output);
+  }
+}
+
+}  // namespace TF_STN_ISA
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_CPU_SAMPLE_H_

@@ -1,0 +1,317 @@
+// Vectors of the instruction set that a file is compiled for: loads and stores
+// that convert half types in registers, gathers, and reductions.
+//
+// Everything that depends on the instruction set is in namespace TF_STN_ISA, a
+// macro that names it.  Otherwise the linker might keep one copy of a function,
+// made for a processor that this is not.
+
+#ifndef TF_STN_CC_KERNELS_CPU_VECTORS_H_
+#define TF_STN_CC_KERNELS_CPU_VECTORS_H_
+
+#include <cstdint>
+#include <type_traits>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "cc/core/coordinates.h"
+#include "cc/core/half.h"
+
+#if !defined(TF_STN_ISA)
+#error "TF_STN_ISA must name the instruction set that this is compiled for"
+#endif
+
+#define TF_STN_INLINE inline __attribute__((always_inline))
+
+namespace tf_stn {
+namespace TF_STN_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+inline constexpr int kVectorBytes = 32;
+#else
+inline constexpr int kVectorBytes = 16;
+#endif
+
+template <typename Real>
+inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(Real));
+
+template <typename Element, int kCount>
+struct VectorOf {
+  typedef Element type __attribute__((vector_size(sizeof(Element) * kCount)));
+};
+
+template <typename Element>
+struct VectorOf<Element, 1> {
+  using type = Element;
+};
+
+// Vectors know the arithmetic and comparisons of their elements; a comparison
+// gives integers of their size, -1 for true, by which ?: selects.
+template <typename Element, int kCount>
+using Vector = typename VectorOf<Element, kCount>::type;
+
+// Indices have the size of coordinates, so that both have as many lanes.
+template <typename Real>
+using IndexOf = std::conditional_t<sizeof(Real) == 8, int64_t, int32_t>;
+
+template <typename Real>
+using RealVector = Vector<Real, kLanes<Real>>;
+
+template <typename Real>
+using IndexVector = Vector<IndexOf<Real>, kLanes<Real>>;
+
+// Reads a vector from memory of any alignment.
+template <int kCount, typename Element>
+TF_STN_INLINE Vector<Element, kCount> LoadElements(const Element* from) {
+  Vector<Element, kCount> vector;
+  __builtin_memcpy(&vector, from, sizeof(vector));
+  return vector;
+}
+
+// Load() and Store() convert between pixels and the type of sums.
+
+template <int kCount>
+TF_STN_INLINE Vector<float, kCount> Load(const float* from) {
+  return LoadElements<kCount>(from);
+}
+
+template <int kCount>
+TF_STN_INLINE Vector<double, kCount> Load(const double* from) {
+  return LoadElements<kCount>(from);
+}
+
+template <int kCount>
+TF_STN_INLINE void Store(const Vector<float, kCount>& vector, float* to) {
+  __builtin_memcpy(to, &vector, sizeof(vector));
+}
+
+template <int kCount>
+TF_STN_INLINE void Store(const Vector<double, kCount>& vector, double* to) {
+  __builtin_memcpy(to, &vector, sizeof(vector));
+}
+
+template <int kCount>
+TF_STN_INLINE Vector<float, kCount> Load(const BFloat16* from) {
+  if constexpr (kCount == 1) {
+    return static_cast<float>(*from);
+  } else {
+    const auto bits = LoadElements<kCount>(reinterpret_cast<const uint16_t*>(from));
+    const auto words = __builtin_convertvector(bits, Vector<uint32_t, kCount>) << 16;
+    return reinterpret_cast<Vector<float, kCount>>(words);
+  }
+}
+
+template <int kCount>
+TF_STN_INLINE void Store(const Vector<float, kCount>& vector, BFloat16* to) {
+  if constexpr (kCount == 1) {
+    *to = BFloat16(vector);
+  } else {
+    using Words = Vector<uint32_t, kCount>;
+    const Words words = reinterpret_cast<Words>(vector);
+    const Words rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16;  // Ties to even.
+    const Words upper = (vector == vector) ? rounded : (words >> 16 | 0x40);
+    const auto bits = __builtin_convertvector(upper, Vector<uint16_t, kCount>);
+    __builtin_memcpy(static_cast<void*>(to), &bits, sizeof(bits));
+  }
+}
+
+template <int kCount>
+TF_STN_INLINE Vector<float, kCount> Load(const Half* from) {
+#if defined(__AVX512F__)
+  if constexpr (kCount == 16) {
+    return reinterpret_cast<Vector<float, 16>>(
+        _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+  }
+#endif
+#if defined(__F16C__)
+  if constexpr (kCount == 8) {
+    return reinterpret_cast<Vector<float, 8>>(
+        _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  } else if constexpr (kCount == 4) {
+    return reinterpret_cast<Vector<float, 4>>(_mm_cvtph_ps(_mm_loadu_si64(from)));
+  } else if constexpr (kCount == 1) {
+    return _cvtsh_ss(from->bits);
+  }
+#endif
+  Vector<float, kCount> vector;
+  if constexpr (kCount == 1) {
+    vector = static_cast<float>(*from);
+  } else {
+    for (int i = 0; i < kCount; ++i) vector[i] = Load<1>(from + i);
+  }
+  return vector;
+}
+
+template <int kCount>
+TF_STN_INLINE void Store(const Vector<float, kCount>& vector, Half* to) {
+#if defined(__AVX512F__)
+  if constexpr (kCount == 16) {
+    return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                               _mm512_cvtps_ph(reinterpret_cast<__m512>(vector),
+                                               _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+#endif
+#if defined(__F16C__)
+  if constexpr (kCount == 8) {
+    return _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                            _mm256_cvtps_ph(reinterpret_cast<__m256>(vector),
+                                            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  } else if constexpr (kCount == 4) {
+    return _mm_storeu_si64(to, _mm_cvtps_ph(reinterpret_cast<__m128>(vector),
+                                            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+#endif
+  if constexpr (kCount == 1) {
+    *to = Half(vector);
+  } else {
+    for (int i = 0; i < kCount; ++i) to[i] = Half(vector[i]);
+  }
+}
+
+template <int kCount, typename Real>
+TF_STN_INLINE Vector<Real, kCount> Broadcast(Real value) {
+  return value - Vector<Real, kCount>{};  // Not +, which would lose the sign of -0.
+}
+
+// Whether any lane of a comparison is true.
+template <typename Mask>
+TF_STN_INLINE bool Any(const Mask& mask) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Mask) == 64) {
+    const auto bits = reinterpret_cast<__m512i>(mask);
+    return _mm512_test_epi32_mask(bits, bits) != 0;
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(Mask) == 32) {
+    const auto bits = reinterpret_cast<__m256i>(mask);
+    return !_mm256_testz_si256(bits, bits);
+  }
+#endif
+  bool any = false;
+  for (unsigned i = 0; i < sizeof(Mask) / sizeof(mask[0]); ++i) any |= mask[i] != 0;
+  return any;
+}
+
+// Splits vectors whose elements alternate, as (a0 b0 a1 b1 ...), into the two.
+template <typename Real>
+TF_STN_INLINE void Deinterleave(const RealVector<Real>& low, const RealVector<Real>& high,
+                                RealVector<Real>* even, RealVector<Real>* odd) {
+  constexpr int kCount = kLanes<Real>;
+  IndexVector<Real> order{};
+  for (int i = 0; i < kCount; ++i) order[i] = 2 * i;
+  *even = __builtin_shuffle(low, high, order);
+  *odd = __builtin_shuffle(low, high, order + 1);
+}
+
+// Reads element offset[i] and the next one of `from`.
+template <typename T>
+TF_STN_INLINE void GatherPairs(const T* from, const IndexVector<Coordinate<T>>& offset,
+                               RealVector<Coordinate<T>>* first,
+                               RealVector<Coordinate<T>>* second) {
+  using Real = Coordinate<T>;
+#if defined(__AVX512F__)
+  const auto index = reinterpret_cast<__m512i>(offset);
+  if constexpr (std::is_same_v<T, float>) {
+    const __m512i low = _mm512_i32gather_epi64(_mm512_castsi512_si256(index), from, 4);
+    const __m512i high = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), from, 4);
+    return Deinterleave<float>(reinterpret_cast<RealVector<float>>(low),
+                               reinterpret_cast<RealVector<float>>(high), first, second);
+  } else if constexpr (std::is_same_v<T, double>) {
+    *first = reinterpret_cast<RealVector<double>>(_mm512_i64gather_pd(index, from, 8));
+    *second = reinterpret_cast<RealVector<double>>(_mm512_i64gather_pd(index, from + 1, 8));
+    return;
+  } else {
+    const __m512i pairs = _mm512_i32gather_epi32(index, from, 2);
+    if constexpr (std::is_same_v<T, Half>) {
+      const __m256i low = _mm512_cvtepi32_epi16(pairs);
+      const __m256i high = _mm512_cvtepi32_epi16(_mm512_srli_epi32(pairs, 16));
+      *first = reinterpret_cast<RealVector<float>>(_mm512_cvtph_ps(low));
+      *second = reinterpret_cast<RealVector<float>>(_mm512_cvtph_ps(high));
+    } else {
+      *first = reinterpret_cast<RealVector<float>>(_mm512_slli_epi32(pairs, 16));
+      *second = reinterpret_cast<RealVector<float>>(
+          _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+    }
+    return;
+  }
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float>) {
+    const auto index = reinterpret_cast<__m256i>(offset);
+    const auto* pairs = reinterpret_cast<const long long*>(from);
+    const __m256i low = _mm256_i32gather_epi64(pairs, _mm256_castsi256_si128(index), 4);
+    const __m256i high = _mm256_i32gather_epi64(pairs, _mm256_extracti128_si256(index, 1), 4);
+    return Deinterleave<float>(reinterpret_cast<RealVector<float>>(low),
+                               reinterpret_cast<RealVector<float>>(high), first, second);
+  }
+#endif
+  for (int i = 0; i < kLanes<Real>; ++i) {
+    (*first)[i] = Load<1>(from + offset[i]);
+    (*second)[i] = Load<1>(from + offset[i] + 1);
+  }
+}
+
+// Reads element offset[i] of `from` where the lane of `mask` is true; 0 elsewhere.
+template <typename T>
+TF_STN_INLINE RealVector<Coordinate<T>> GatherMasked(const T* from,
+                                                     const IndexVector<Coordinate<T>>& offset,
+                                                     const IndexVector<Coordinate<T>>& mask) {
+  using Real = Coordinate<T>;
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>) {
+    return reinterpret_cast<RealVector<float>>(_mm512_mask_i32gather_ps(
+        _mm512_setzero_ps(), _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)),
+        reinterpret_cast<__m512i>(offset), from, 4));
+  }
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float>) {
+    return reinterpret_cast<RealVector<float>>(
+        _mm256_mask_i32gather_ps(_mm256_setzero_ps(), from, reinterpret_cast<__m256i>(offset),
+                                 reinterpret_cast<__m256>(mask), 4));
+  }
+#endif
+  RealVector<Real> vector{};
+  for (int i = 0; i < kLanes<Real>; ++i) {
+    if (mask[i] != 0) vector[i] = Load<1>(from + offset[i]);
+  }
+  return vector;
+}
+
+// Adds up parts of a vector until it has four elements.
+template <int kCount, typename Real>
+TF_STN_INLINE Vector<Real, 4> FoldToFour(const Vector<Real, kCount>& vector) {
+  if constexpr (kCount == 1) {
+    return Vector<Real, 4>{vector, 0, 0, 0};
+  } else if constexpr (kCount == 2) {
+    return Vector<Real, 4>{vector[0], vector[1], 0, 0};
+  } else if constexpr (kCount == 4) {
+    return vector;
+  } else {
+    Vector<Real, kCount / 2> halves[2];
+    __builtin_memcpy(&halves, &vector, sizeof(vector));
+    return FoldToFour<kCount / 2, Real>(halves[0] + halves[1]);
+  }
+}
+
+// Returns the sums of the elements of four vectors; of their first three elements
+// if the fourth is not to count.
+template <int kCounted, typename Real>
+TF_STN_INLINE Vector<Real, 4> Sums(const Vector<Real, 4>& a, const Vector<Real, 4>& b,
+                                   const Vector<Real, 4>& c, const Vector<Real, 4>& d) {
+  const Vector<Real, 4> ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Vector<Real, 4> cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Vector<Real, 4> ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Vector<Real, 4> cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  Vector<Real, 4> sum = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) +
+                        __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) +
+                        __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  if constexpr (kCounted == 4) sum += __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+  return sum;
+}
+
+}  // namespace TF_STN_ISA
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_CPU_VECTORS_H_

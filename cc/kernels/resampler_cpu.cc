@@ -1,0 +1,335 @@
+// Loops over points, block by block.  Compiled once for each instruction set, which
+// TF_STN_ISA names.
+
+#include "cc/kernels/resampler_cpu.h"
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cc/core/coordinates.h"
+#include "cc/core/half.h"
+#include "cc/kernels/cpu_gradients.h"
+#include "cc/kernels/cpu_sample.h"
+#include "cc/kernels/cpu_stencils.h"
+#include "cc/kernels/cpu_vectors.h"
+#include "cc/kernels/resampler.h"
+
+namespace tf_stn {
+namespace TF_STN_ISA {
+namespace {
+
+template <typename Real>
+using Warp = WarpPoints<2, Real>;
+
+template <typename Real>
+using Affine = AffinePoints<2, Real>;
+
+TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+TF_STN_INLINE int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Columns [begin, end) of an output row.
+struct Columns {
+  int64_t begin, end;
+};
+
+// Narrows `columns` to those whose coordinate may lie in (low, high), and rather
+// leaves one too many.  A coordinate that is not finite leaves all.
+template <typename Real>
+TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Columns* columns) {
+  const double a = static_cast<double>(start), b = static_cast<double>(step);
+  const double ends[] = {a + b * static_cast<double>(columns->begin),
+                         a + b * static_cast<double>(columns->end)};
+  const double is_finite = (ends[0] - ends[0]) + (ends[1] - ends[1]);
+  if (is_finite != 0) return;
+  const double below = static_cast<double>(low) - 1, above = static_cast<double>(high) + 1;
+  if ((ends[0] < below && ends[1] < below) || (ends[0] > above && ends[1] > above)) {
+    columns->end = columns->begin;
+    return;
+  }
+  if (b == 0) return;
+  double first = (below - a) / b, last = (above - a) / b;
+  if (first > last) {
+    const double swapped = first;
+    first = last;
+    last = swapped;
+  }
+  // What is beyond the columns need not be an int64_t.
+  if (first > static_cast<double>(columns->begin)) {
+    columns->begin = Smaller(columns->end, static_cast<int64_t>(first));
+  }
+  if (last < static_cast<double>(columns->end)) {
+    columns->end = Larger(columns->begin, static_cast<int64_t>(last) + 1);
+  }
+}
+
+// Calls body(first, count, read) for blocks of points [begin, end) of an image, where
+// read(block) writes the coordinates.
+template <typename Real, typename Body>
+TF_STN_INLINE void ForBlocks(const Warp<Real>& points, int64_t first_of_image, int64_t begin,
+                             int64_t end, const Body& body) {
+  for (int64_t p = begin; p < end; p += kBlockPoints) {
+    Block<Real> block;
+    ReadCoordinates(points, first_of_image + p, static_cast<int>(Smaller(kBlockPoints, end - p)),
+                    &block);
+    body(p, &block);
+  }
+}
+
+template <typename T>
+void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t begin,
+            int64_t end) {
+  const auto& sizes = arguments.sizes;
+  const int64_t elements = sizes.image.elements(), channels = sizes.image.channels;
+  while (begin < end) {
+    const int64_t image = begin / sizes.points_per_image;
+    const int64_t until = Smaller(end, (image + 1) * sizes.points_per_image);
+    const T* pixels = arguments.data + image * elements;
+    const int64_t readable = (sizes.images - image) * elements;
+    ForBlocks(arguments.points, 0, begin, until, [&](int64_t p, Block<Coordinate<T>>* block) {
+      FindStencils(sizes.image, block);
+      SampleBlock<T>(*block, sizes.image, pixels, readable, arguments.output + p * channels);
+    });
+    begin = until;
+  }
+}
+
+template <typename T>
+void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64_t begin,
+            int64_t end) {
+  using Real = Coordinate<T>;
+  const auto& sizes = arguments.sizes;
+  const int64_t elements = sizes.image.elements(), channels = sizes.image.channels;
+  const int64_t height = arguments.points.size[0], width = arguments.points.size[1];
+  Block<Real> block;
+  while (begin < end) {
+    const int64_t row = begin / width, image = row / height;
+    const int64_t row_start = row * width;
+    const Columns wanted{begin - row_start, Smaller(end - row_start, width)};
+    const AffineRow<Real> line(arguments.points, image, row - image * height);
+    Columns columns = wanted;
+    Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
+    Narrow(line.start_y, line.step_y, -1, sizes.image.size[0], &columns);
+    T* const output = arguments.output + row_start * channels;
+    const auto clear = [&](int64_t from, int64_t to) {
+      __builtin_memset(static_cast<void*>(output + from * channels), 0,
+                       static_cast<size_t>((to - from) * channels) * sizeof(T));
+    };
+    clear(wanted.begin, columns.begin);
+    for (int64_t j = columns.begin; j < columns.end; j += kBlockPoints) {
+      const int count = static_cast<int>(Smaller(kBlockPoints, columns.end - j));
+      ReadCoordinates(line, j, count, &block);
+      FindStencils(sizes.image, &block);
+      SampleBlock<T>(block, sizes.image, arguments.data + image * elements,
+                     (sizes.images - image) * elements, output + j * channels);
+    }
+    clear(columns.end, wanted.end);
+    begin = row_start + wanted.end;
+  }
+}
+
+template <typename T>
+void FindRows(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arguments, int64_t image,
+              int64_t begin, int64_t end, RowRange* ranges) {
+  using Real = Coordinate<T>;
+  constexpr int kCount = kLanes<Real>;
+  const auto& sizes = arguments.sizes;
+  const auto last_row = static_cast<IndexOf<Real>>(sizes.image.size[0] - 1);
+  for (int64_t range = begin; range < end; ++range) {
+    IndexVector<Real> first = IndexVector<Real>{} + last_row, last{};
+    const int64_t until = Smaller(sizes.points_per_image, (range + 1) * kRangePoints);
+    ForBlocks(arguments.points, image * sizes.points_per_image, range * kRangePoints, until,
+              [&](int64_t, Block<Real>* block) {
+                for (int i = 0; i < block->count; i += kCount) {
+                  IndexVector<Real> row;
+                  RealVector<Real> fraction;
+                  Split<Real>(LoadElements<kCount>(block->y + i),
+                              static_cast<Real>(sizes.image.size[0]), &row, &fraction);
+                  row = row < 0 ? IndexVector<Real>{} : row;
+                  row = row > last_row ? IndexVector<Real>{} + last_row : row;
+                  first = row < first ? row : first;
+                  last = row > last ? row : last;
+                }
+              });
+    ranges[range] = {static_cast<int32_t>(first[0]), static_cast<int32_t>(last[0])};
+    for (int i = 1; i < kCount; ++i) {
+      ranges[range].first = static_cast<int32_t>(Smaller(ranges[range].first, first[i]));
+      ranges[range].last = static_cast<int32_t>(Larger(ranges[range].last, last[i]));
+    }
+  }
+}
+
+template <typename T>
+void FindRows(const ResamplerGradArguments<Affine<Coordinate<T>>, T>&, int64_t, int64_t, int64_t,
+              RowRange*) {}
+
+// Writes the gradients of a block's points to the warp, if they are this band's.
+template <typename Real>
+TF_STN_INLINE void WriteWarpGradient(const Block<Real>& block, const Real* x, const Real* y,
+                                     Real* grad_warp) {
+  constexpr int kCount = kLanes<Real>;
+  if (!block.all_owned) {
+    for (int p = 0; p < block.count; ++p) {
+      if (block.owned[p] == 0) continue;
+      grad_warp[2 * p] = x[p];
+      grad_warp[2 * p + 1] = y[p];
+    }
+    return;
+  }
+  IndexVector<Real> order{};
+  for (int i = 0; i < kCount; ++i) order[i] = i / 2 + (i % 2) * kCount;
+  int p = 0;
+  for (; p + kCount <= block.count; p += kCount) {
+    const auto a = LoadElements<kCount>(x + p), b = LoadElements<kCount>(y + p);
+    Store<kCount>(__builtin_shuffle(a, b, order), grad_warp + 2 * p);
+    Store<kCount>(__builtin_shuffle(a, b, order + kCount / 2), grad_warp + 2 * p + kCount);
+  }
+  for (; p < block.count; ++p) {
+    grad_warp[2 * p] = x[p];
+    grad_warp[2 * p + 1] = y[p];
+  }
+}
+
+// Adds the gradients of a block's points, columns of one output row, to `sums`.
+template <typename Real>
+TF_STN_INLINE void AddMatrixGradient(int count, int64_t first_column, int64_t row, Real* x, Real* y,
+                                     MatrixSums* sums) {
+  constexpr int kCount = kLanes<Real>;
+  for (int p = count; p % kCount != 0; ++p) x[p] = y[p] = 0;
+  RealVector<Real> lane;
+  for (int i = 0; i < kCount; ++i) lane[i] = static_cast<Real>(i);
+  const Real* const gradients[] = {x, y};
+  for (int d = 0; d < 2; ++d) {
+    RealVector<Real> sum{}, moment{};
+    for (int p = 0; p < count; p += kCount) {
+      const RealVector<Real> gradient = LoadElements<kCount>(gradients[d] + p);
+      sum += gradient;
+      moment += gradient * (lane + static_cast<Real>(p));
+    }
+    const auto total = [](const RealVector<Real>& vector) {
+      const auto four = FoldToFour<kCount, Real>(vector);
+      return (static_cast<double>(four[0]) + static_cast<double>(four[1])) +
+             (static_cast<double>(four[2]) + static_cast<double>(four[3]));
+    };
+    const double all = total(sum);
+    sums->of[d][0] += total(moment) + static_cast<double>(first_column) * all;
+    sums->of[d][1] += static_cast<double>(row) * all;
+    sums->of[d][2] += all;
+  }
+}
+
+template <typename T, bool kData, bool kPoints>
+void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arguments,
+                       const GradientTask& task, const RowRange* ranges, GradientBlock<T>* gradient,
+                       MatrixSums*) {
+  const auto& sizes = arguments.sizes;
+  const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
+  const int64_t first_of_image = task.image * sizes.points_per_image;
+  for (int64_t begin = task.point_begin; begin < task.point_end;) {
+    const int64_t range = begin / kRangePoints;
+    const int64_t end = Smaller(task.point_end, (range + 1) * kRangePoints);
+    if (ranges == nullptr ||
+        (ranges[range].first < task.row_end && ranges[range].last + 1 >= task.row_begin)) {
+      ForBlocks(arguments.points, first_of_image, begin, end,
+                [&](int64_t p, Block<Coordinate<T>>* block) {
+                  FindStencils(sizes.image, block);
+                  if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
+                  gradient->grad_output =
+                      arguments.grad_output + (first_of_image + p) * sizes.image.channels;
+                  AddGradients<T, kData, kPoints>(*block, gradient);
+                  if constexpr (kPoints) {
+                    WriteWarpGradient(*block, gradient->x, gradient->y,
+                                      arguments.grad_points + 2 * (first_of_image + p));
+                  }
+                });
+    }
+    begin = end;
+  }
+}
+
+template <typename T, bool kData, bool kPoints>
+void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& arguments,
+                       const GradientTask& task, const RowRange*, GradientBlock<T>* gradient,
+                       MatrixSums* matrix_sums) {
+  using Real = Coordinate<T>;
+  const auto& sizes = arguments.sizes;
+  const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
+  const int64_t width = arguments.points.size[1];
+  Block<Real> block;
+  for (int64_t begin = task.point_begin; begin < task.point_end;) {
+    const int64_t row = begin / width, row_start = row * width;
+    Columns columns{begin - row_start, Smaller(task.point_end - row_start, width)};
+    begin = row_start + columns.end;
+    const AffineRow<Real> line(arguments.points, task.image, row);
+    Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
+    Narrow(line.start_y, line.step_y, task.row_begin - 1, task.row_end, &columns);
+    for (int64_t j = columns.begin; j < columns.end; j += kBlockPoints) {
+      const int count = static_cast<int>(Smaller(kBlockPoints, columns.end - j));
+      ReadCoordinates(line, j, count, &block);
+      FindStencils(sizes.image, &block);
+      if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, &block);
+      const int64_t p = task.image * sizes.points_per_image + row_start + j;
+      gradient->grad_output = arguments.grad_output + p * sizes.image.channels;
+      AddGradients<T, kData, kPoints>(block, gradient);
+      if constexpr (kPoints) {
+        AddMatrixGradient(count, j, row, gradient->x, gradient->y, matrix_sums);
+      }
+    }
+  }
+}
+
+template <typename Points, typename T>
+void Gradients(const ResamplerGradArguments<Points, T>& arguments, const GradientTask& task,
+               const RowRange* ranges, Coordinate<T>* sums, MatrixSums* matrix_sums) {
+  using Real = Coordinate<T>;
+  const auto& sizes = arguments.sizes;
+  const int64_t elements = sizes.image.elements();
+  const int64_t begin = task.row_begin * sizes.image.row_elements();
+  const int64_t end = task.row_end * sizes.image.row_elements();
+  Real* const grad_image = sums == nullptr ? nullptr : sums + task.image * elements;
+  GradientBlock<T> gradient{sizes.image,
+                            arguments.data + task.image * elements,
+                            (sizes.images - task.image) * elements,
+                            nullptr,
+                            grad_image,
+                            {},
+                            {}};
+  if (matrix_sums != nullptr) *matrix_sums = MatrixSums{};
+  if (arguments.grad_data == nullptr) {
+    return GradientsOfPoints<T, false, true>(arguments, task, ranges, &gradient, matrix_sums);
+  }
+  __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
+  if (arguments.grad_points == nullptr) {
+    GradientsOfPoints<T, true, false>(arguments, task, ranges, &gradient, matrix_sums);
+  } else {
+    GradientsOfPoints<T, true, true>(arguments, task, ranges, &gradient, matrix_sums);
+  }
+  if constexpr (!std::is_same_v<T, Real>) {
+    T* const rounded = arguments.grad_data + task.image * elements;
+    ForChannels<Real>(end - begin, [&](auto width, int64_t i) {
+      constexpr int kWidth = decltype(width)::value;
+      Store<kWidth>(LoadElements<kWidth>(grad_image + begin + i), rounded + begin + i);
+    });
+  }
+}
+
+}  // namespace
+
+template <typename Points, typename T>
+const CpuLoops<Points, T>& Loops() {
+  static constexpr CpuLoops<Points, T> kLoops = {&Sample<T>, &FindRows<T>, &Gradients<Points, T>};
+  return kLoops;
+}
+
+#define TF_STN_INSTANTIATE(T)                                                       \
+  template const CpuLoops<Warp<Coordinate<T>>, T>& Loops<Warp<Coordinate<T>>, T>(); \
+  template const CpuLoops<Affine<Coordinate<T>>, T>& Loops<Affine<Coordinate<T>>, T>()
+
+TF_STN_INSTANTIATE(Half);
+TF_STN_INSTANTIATE(BFloat16);
+TF_STN_INSTANTIATE(float);
+TF_STN_INSTANTIATE(double);
+
+#undef TF_STN_INSTANTIATE
+
+}  // namespace TF_STN_ISA
+}  // namespace tf_stn

@@ -1,0 +1,95 @@
+// Chooses the CPU's loops by the processor, once.
+
+#include <cstdlib>
+#include <cstring>
+
+#include "cc/core/coordinates.h"
+#include "cc/core/half.h"
+#include "cc/kernels/resampler_cpu.h"
+
+namespace tf_stn {
+
+#define TF_STN_DECLARE(isa)              \
+  namespace isa {                        \
+  template <typename Points, typename T> \
+  const CpuLoops<Points, T>& Loops();    \
+  }
+
+TF_STN_DECLARE(baseline)
+#if defined(__x86_64__)
+TF_STN_DECLARE(avx2)
+TF_STN_DECLARE(avx512)
+#endif
+
+#undef TF_STN_DECLARE
+
+namespace {
+
+enum class Isa { kCore, kBaseline, kAvx2, kAvx512 };
+
+constexpr const char* kNames[] = {"core", "baseline", "avx2", "avx512"};
+
+// Returns the best instruction set of this processor for which there are loops.
+Isa Best() {
+#if defined(__x86_64__)
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                        __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") &&
+                          __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512cd") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (has_avx512) return Isa::kAvx512;
+  if (has_avx2) return Isa::kAvx2;
+#endif
+  return Isa::kBaseline;
+}
+
+Isa Choose() {
+  const Isa best = Best();
+  const char* const wanted = std::getenv("TF_STN_CPU_ISA");
+  if (wanted == nullptr) return best;
+  for (int i = 0; i <= static_cast<int>(best); ++i) {
+    if (std::strcmp(wanted, kNames[i]) == 0) return static_cast<Isa>(i);
+  }
+  return best;
+}
+
+Isa Chosen() {
+  static const Isa chosen = Choose();
+  return chosen;
+}
+
+}  // namespace
+
+template <typename Points, typename T>
+const CpuLoops<Points, T>* LoopsForThisCpu() {
+  switch (Chosen()) {
+    case Isa::kCore:
+      return nullptr;
+#if defined(__x86_64__)
+    case Isa::kAvx512:
+      return &avx512::Loops<Points, T>();
+    case Isa::kAvx2:
+      return &avx2::Loops<Points, T>();
+#endif
+    default:
+      return &baseline::Loops<Points, T>();
+  }
+}
+
+#define TF_STN_INSTANTIATE(T)                                                  \
+  template const CpuLoops<WarpPoints<2, Coordinate<T>>, T>* LoopsForThisCpu(); \
+  template const CpuLoops<AffinePoints<2, Coordinate<T>>, T>* LoopsForThisCpu()
+
+TF_STN_INSTANTIATE(Half);
+TF_STN_INSTANTIATE(BFloat16);
+TF_STN_INSTANTIATE(float);
+TF_STN_INSTANTIATE(double);
+
+#undef TF_STN_INSTANTIATE
+
+}  // namespace tf_stn
+
+extern "C" __attribute__((visibility("default"))) const char* tf_stn_cpu_isa() {
+  return tf_stn::kNames[static_cast<int>(tf_stn::Chosen())];
+}
