@@ -29,6 +29,30 @@ struct GradientBlock {
   Real y[kBlockPoints];
 };
 
+// The points of a block that have taps, in their order.  Without a branch for each:
+// half of them may belong to another band, or lie outside.
+class WorkList {
+ public:
+  template <typename Real>
+  TF_STN_INLINE WorkList(const Block<Real>& block, const IndexOf<Real>* taps)
+      : is_whole_(block.all_used), count_(block.count) {
+    if (is_whole_) return;
+    count_ = 0;
+    for (int p = 0; p < block.count; ++p) {
+      points_[count_] = p;
+      count_ += taps[p] != 0;
+    }
+  }
+
+  TF_STN_INLINE int count() const { return count_; }
+  TF_STN_INLINE int operator[](int i) const { return is_whole_ ? i : points_[i]; }
+
+ private:
+  bool is_whole_;
+  int count_;
+  int points_[kBlockPoints];
+};
+
 // dL/dx and dL/dy of points in lanes, from the inner products of their pixels with
 // dL/dV.  A pixel of slope zero takes no part, so that an infinite one beside the
 // point does no harm.
@@ -36,185 +60,77 @@ template <int kCount, typename Real>
 TF_STN_INLINE void PointGradients(const Block<Real>& block, int first,
                                   const Vector<Real, kCount>* products, Real* x, Real* y) {
   using Reals = Vector<Real, kCount>;
-  const Reals right = LoadElements<kCount>(block.right + first);
-  const Reals lower = LoadElements<kCount>(block.lower + first);
+  const auto part = [first](const Real* slopes, const Reals& difference) {
+    const Reals slope = LoadElements<kCount>(slopes + first);
+    return slope != 0 ? slope * difference : Reals{};
+  };
   const Reals outside = LoadElements<kCount>(block.outside + first);
   const Reals nan_or_zero = outside - outside;
-  const Reals below = lower * (products[3] - products[2]);
-  const Reals beside = right * (products[3] - products[1]);
-  const Reals dx = (1 - lower) * (products[1] - products[0]) + (lower != 0 ? below : Reals{});
-  const Reals dy = (1 - right) * (products[2] - products[0]) + (right != 0 ? beside : Reals{});
-  Store<kCount>(dx + nan_or_zero, x + first);
-  Store<kCount>(dy + nan_or_zero, y + first);
+  Store<kCount>(part(block.slope_x[0], products[1] - products[0]) +
+                    part(block.slope_x[1], products[3] - products[2]) + nan_or_zero,
+                x + first);
+  Store<kCount>(part(block.slope_y[0], products[2] - products[0]) +
+                    part(block.slope_y[1], products[3] - products[1]) + nan_or_zero,
+                y + first);
 }
 
-// One channel: points in vectors, but for the sums in the image, which must be made
-// in the order of the points.
-template <typename T, bool kData, bool kPoints>
-void GradientsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+// Reads dL/dV of lanes of points of one channel; 0 beyond the block.
+template <typename T>
+TF_STN_INLINE RealVector<Coordinate<T>> LoadLanes(const T* from, int count) {
+  using Real = Coordinate<T>;
+  constexpr int kCount = kLanes<Real>;
+  if (count >= kCount) return Load<kCount>(from);
+  RealVector<Real> lanes{};
+  for (int i = 0; i < count; ++i) lanes[i] = Load<1>(from + i);
+  return lanes;
+}
+
+// One channel: points in vectors.
+template <typename T>
+void PointGradientsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
   using Real = Coordinate<T>;
   using Reals = RealVector<Real>;
-  using Indices = IndexVector<Real>;
+  constexpr int kCount = kLanes<Real>;
+  const TapOffsets taps(gradient->image);
+  for (int i = 0; i < block.count; i += kCount) {
+    const Reals grad_output = LoadLanes(gradient->grad_output + i, block.count - i);
+    Reals products[kTaps];
+    GatherPairs(gradient->pixels, block.offset + i, &products[0], &products[1]);
+    GatherPairs(gradient->pixels + taps.at[2], block.offset + i, &products[2], &products[3]);
+    const auto inside = LoadElements<kCount>(block.inside + i);
+    for (int k = 0; k < kTaps; ++k) {
+      products[k] *= grad_output;
+      if (!block.all_used) products[k] = (inside & (1 << k)) != 0 ? products[k] : Reals{};
+    }
+    PointGradients<kCount, Real>(block, i, products, gradient->x, gradient->y);
+  }
+}
+
+// In the order of the points, as all sums in the image.
+template <typename T>
+void AddOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+  using Real = Coordinate<T>;
   constexpr int kCount = kLanes<Real>;
   const TapOffsets taps(gradient->image);
   for (int i = 0; i < block.count; i += kCount) {
     const int count = block.count - i < kCount ? block.count - i : kCount;
-    Reals grad_output{};
-    if (count == kCount) {
-      grad_output = Load<kCount>(gradient->grad_output + i);
-    } else {
-      for (int j = 0; j < count; ++j) grad_output[j] = Load<1>(gradient->grad_output + i + j);
+    const RealVector<Real> grad_output = LoadLanes(gradient->grad_output + i, count);
+    Real parts[kTaps][kCount];
+    for (int k = 0; k < kTaps; ++k) {
+      Store<kCount>(LoadElements<kCount>(block.weight[k] + i) * grad_output, parts[k]);
     }
-    if constexpr (kPoints) {
-      Indices offset, inside;
-      __builtin_memcpy(&offset, block.offset + i, sizeof(offset));
-      Reals products[kTaps];
-      if (block.all_used) {
-        GatherPairs(gradient->pixels, offset, &products[0], &products[1]);
-        GatherPairs(gradient->pixels + taps.at[2], offset, &products[2], &products[3]);
-        for (Reals& product : products) product *= grad_output;
-      } else {
-        __builtin_memcpy(&inside, block.inside + i, sizeof(inside));
+    for (int j = 0; j < count; ++j) {
+      Real* const pixel = gradient->grad_image + block.offset[i + j];
+      const auto used = block.used[i + j];
+      if (used == kAllTaps) {
+        for (int k = 0; k < kTaps; ++k) pixel[taps.at[k]] += parts[k][j];
+      } else if (used != 0) {
         for (int k = 0; k < kTaps; ++k) {
-          const Indices is_inside = (inside & (1 << k)) != 0;
-          const Reals value = GatherMasked(gradient->pixels + taps.at[k], offset, is_inside);
-          products[k] = is_inside ? value * grad_output : Reals{};
-        }
-      }
-      PointGradients<kCount, Real>(block, i, products, gradient->x, gradient->y);
-    }
-    if constexpr (kData) {
-      Real parts[kTaps][kCount];
-      for (int k = 0; k < kTaps; ++k) {
-        Store<kCount>(LoadElements<kCount>(block.weight[k] + i) * grad_output, parts[k]);
-      }
-      for (int j = 0; j < count; ++j) {
-        Real* const pixel = gradient->grad_image + block.offset[i + j];
-        const auto used = block.used[i + j];
-        if (used == kAllTaps) {
-          for (int k = 0; k < kTaps; ++k) pixel[taps.at[k]] += parts[k][j];
-        } else if (used != 0) {
-          for (int k = 0; k < kTaps; ++k) {
-            if (used & (1 << k)) pixel[taps.at[k]] += parts[k][j];
-          }
+          if (used & (1 << k)) pixel[taps.at[k]] += parts[k][j];
         }
       }
     }
   }
-}
-
-// Two to four channels: a pixel is a vector.
-template <typename T, int kChannels, bool kData, bool kPoints>
-void GradientsOfFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
-  using Real = Coordinate<T>;
-  using Four = Vector<Real, 4>;
-  constexpr int kWidth = kPixelLanes<kChannels>;
-  const TapOffsets taps(gradient->image);
-  const int64_t last = gradient->readable - taps.at[3] - kWidth;
-  const T* grad_output = gradient->grad_output;
-  alignas(64) Real dots[kBlockPoints][kTaps];
-  for (int p = 0; p < block.count; ++p, grad_output += kChannels) {
-    const int64_t offset = block.offset[p];
-    const auto used = block.used[p], inside = block.inside[p];
-    if (used == kAllTaps && inside == kAllTaps && offset <= last && p + 1 < block.count) {
-      const auto grad = LoadPixel<kChannels>(grad_output);
-      if constexpr (kPoints) {
-        Four products[kTaps];
-        for (int k = 0; k < kTaps; ++k) {
-          const auto pixel = LoadPixel<kChannels>(gradient->pixels + offset + taps.at[k]);
-          products[k] = FoldToFour<kWidth, Real>(pixel * grad);
-        }
-        Store<4>(Sums<kChannels, Real>(products[0], products[1], products[2], products[3]),
-                 dots[p]);
-      }
-      if constexpr (kData) {
-        for (int k = 0; k < kTaps; ++k) {
-          AddPixel<kChannels, Real>(block.weight[k][p] * grad,
-                                    gradient->grad_image + offset + taps.at[k]);
-        }
-      }
-      continue;
-    }
-    if ((used | inside) == 0) {
-      if constexpr (kPoints) Store<4>(Four{}, dots[p]);
-      continue;
-    }
-    const auto grad = LoadPixelExactly<kChannels>(grad_output);
-    if constexpr (kPoints) {
-      Four products[kTaps] = {};
-      for (int k = 0; k < kTaps; ++k) {
-        if ((inside & (1 << k)) == 0) continue;
-        const auto pixel = LoadPixelExactly<kChannels>(gradient->pixels + offset + taps.at[k]);
-        products[k] = FoldToFour<kWidth, Real>(pixel * grad);
-      }
-      Store<4>(Sums<kChannels, Real>(products[0], products[1], products[2], products[3]), dots[p]);
-    }
-    if constexpr (kData) {
-      for (int k = 0; k < kTaps; ++k) {
-        if ((used & (1 << k)) == 0) continue;
-        AddPixel<kChannels, Real>(block.weight[k][p] * grad,
-                                  gradient->grad_image + offset + taps.at[k]);
-      }
-    }
-  }
-  if constexpr (kPoints) FinishPointGradients(block, dots, gradient);
-}
-
-// Any number of channels, in vectors.
-template <typename T, bool kData, bool kPoints>
-void GradientsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
-  using Real = Coordinate<T>;
-  using Four = Vector<Real, 4>;
-  const int64_t channels = gradient->image.channels;
-  const TapOffsets taps(gradient->image);
-  const T* grad_output = gradient->grad_output;
-  alignas(64) Real dots[kBlockPoints][kTaps];
-  for (int p = 0; p < block.count; ++p, grad_output += channels) {
-    const int64_t offset = block.offset[p];
-    const auto used = block.used[p], inside = block.inside[p];
-    const Real weight[kTaps] = {block.weight[0][p], block.weight[1][p], block.weight[2][p],
-                                block.weight[3][p]};
-    // Sums of full vectors, and of what is left.
-    RealVector<Real> wide[kTaps] = {};
-    Four narrow[kTaps] = {};
-    const auto add = [&](auto width, int64_t c, auto is_used, auto is_inside) {
-      constexpr int kWidth = decltype(width)::value;
-      const Vector<Real, kWidth> grad = Load<kWidth>(grad_output + c);
-      if constexpr (kPoints) {
-        for (int k = 0; k < kTaps; ++k) {
-          if (!is_inside(k)) continue;
-          const Vector<Real, kWidth> pixel =
-              Load<kWidth>(gradient->pixels + offset + taps.at[k] + c);
-          if constexpr (kWidth == kLanes<Real>) {
-            wide[k] += pixel * grad;
-          } else {
-            narrow[k] += FoldToFour<kWidth, Real>(pixel * grad);
-          }
-        }
-      }
-      if constexpr (kData) {
-        for (int k = 0; k < kTaps; ++k) {
-          if (!is_used(k)) continue;
-          Real* const to = gradient->grad_image + offset + taps.at[k] + c;
-          Store<kWidth>(Load<kWidth>(to) + weight[k] * grad, to);
-        }
-      }
-    };
-    if (used == kAllTaps && inside == kAllTaps) {
-      const auto always = [](int) { return true; };
-      ForChannels<Real>(channels, [&](auto width, int64_t c) { add(width, c, always, always); });
-    } else if ((used | inside) != 0) {
-      const auto is_used = [&](int k) { return (used & (1 << k)) != 0; };
-      const auto is_inside = [&](int k) { return (inside & (1 << k)) != 0; };
-      ForChannels<Real>(channels,
-                        [&](auto width, int64_t c) { add(width, c, is_used, is_inside); });
-    }
-    if constexpr (kPoints) {
-      for (int k = 0; k < kTaps; ++k) narrow[k] += FoldToFour<kLanes<Real>, Real>(wide[k]);
-      Store<4>(Sums<4, Real>(narrow[0], narrow[1], narrow[2], narrow[3]), dots[p]);
-    }
-  }
-  if constexpr (kPoints) FinishPointGradients(block, dots, gradient);
 }
 
 // From the inner products of each point to its gradients, four points at a time.
@@ -239,21 +155,174 @@ TF_STN_INLINE void FinishPointGradients(const Block<Coordinate<T>>& block,
   }
 }
 
-// Adds the block's gradient of data to grad_image, and writes that of its points.
-template <typename T, bool kData, bool kPoints>
-TF_STN_INLINE void AddGradients(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
-  switch (gradient->image.channels) {
-    case 1:
-      return GradientsOfOneChannel<T, kData, kPoints>(block, gradient);
-    case 2:
-      return GradientsOfFewChannels<T, 2, kData, kPoints>(block, gradient);
-    case 3:
-      return GradientsOfFewChannels<T, 3, kData, kPoints>(block, gradient);
-    case 4:
-      return GradientsOfFewChannels<T, 4, kData, kPoints>(block, gradient);
-    default:
-      return GradientsOfManyChannels<T, kData, kPoints>(block, gradient);
+// Two to four channels: a pixel is a vector.
+template <typename T, int kChannels>
+void PointGradientsOfFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+  using Real = Coordinate<T>;
+  using Four = Vector<Real, 4>;
+  constexpr int kWidth = kPixelLanes<kChannels>;
+  const TapOffsets taps(gradient->image);
+  const int64_t last = gradient->readable - taps.at[3] - kWidth;
+  alignas(64) Real dots[kBlockPoints][kTaps];
+  const WorkList work(block, block.inside);
+  if (work.count() < block.count) __builtin_memset(dots, 0, sizeof(dots));
+  for (int i = 0; i < work.count(); ++i) {
+    const int p = work[i];
+    const T* const grad_output = gradient->grad_output + p * kChannels;
+    const int64_t offset = block.offset[p];
+    const auto inside = block.inside[p];
+    const T* const pixel = gradient->pixels + offset;
+    Four products[kTaps] = {};
+    if (inside == kAllTaps && offset <= last && p + 1 < block.count) {
+      const auto grad = LoadPixel<kChannels>(grad_output);
+      for (int k = 0; k < kTaps; ++k) {
+        products[k] = FoldToFour<kWidth, Real>(LoadPixel<kChannels>(pixel + taps.at[k]) * grad);
+      }
+    } else {
+      const auto grad = LoadPixelExactly<kChannels>(grad_output);
+      for (int k = 0; k < kTaps; ++k) {
+        if ((inside & (1 << k)) == 0) continue;
+        products[k] =
+            FoldToFour<kWidth, Real>(LoadPixelExactly<kChannels>(pixel + taps.at[k]) * grad);
+      }
+    }
+    Store<4>(Sums<kChannels, Real>(products[0], products[1], products[2], products[3]), dots[p]);
   }
+  FinishPointGradients(block, dots, gradient);
+}
+
+template <typename T, int kChannels>
+void AddFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+  using Real = Coordinate<T>;
+  const TapOffsets taps(gradient->image);
+  const WorkList work(block, block.used);
+  for (int i = 0; i < work.count(); ++i) {
+    const int p = work[i];
+    const auto used = block.used[p];
+    const T* const grad_output = gradient->grad_output + p * kChannels;
+    const auto grad = LoadPixelExactly<kChannels>(grad_output);
+    Real* const pixel = gradient->grad_image + block.offset[p];
+    for (int k = 0; k < kTaps; ++k) {
+      if (used != kAllTaps && (used & (1 << k)) == 0) continue;
+      AddPixel<kChannels, Real>(block.weight[k][p] * grad, pixel + taps.at[k]);
+    }
+  }
+}
+
+// Any number of channels, in vectors.
+template <typename T>
+void PointGradientsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+  using Real = Coordinate<T>;
+  using Four = Vector<Real, 4>;
+  const int64_t channels = gradient->image.channels;
+  const TapOffsets taps(gradient->image);
+  alignas(64) Real dots[kBlockPoints][kTaps];
+  const WorkList work(block, block.inside);
+  if (work.count() < block.count) __builtin_memset(dots, 0, sizeof(dots));
+  for (int i = 0; i < work.count(); ++i) {
+    const int p = work[i];
+    const T* const grad_output = gradient->grad_output + p * channels;
+    const T* const pixel = gradient->pixels + block.offset[p];
+    const auto inside = block.inside[p];
+    // Sums of full vectors, and of what is left.
+    RealVector<Real> wide[kTaps] = {};
+    Four narrow[kTaps] = {};
+    const auto add = [&](auto width, int64_t c, auto is_inside) {
+      constexpr int kWidth = decltype(width)::value;
+      const Vector<Real, kWidth> grad = Load<kWidth>(grad_output + c);
+      for (int k = 0; k < kTaps; ++k) {
+        if (!is_inside(k)) continue;
+        const Vector<Real, kWidth> product = Load<kWidth>(pixel + taps.at[k] + c) * grad;
+        if constexpr (kWidth == kLanes<Real>) {
+          wide[k] += product;
+        } else {
+          narrow[k] += FoldToFour<kWidth, Real>(product);
+        }
+      }
+    };
+    if (inside == kAllTaps) {
+      const auto always = [](int) { return true; };
+      ForChannels<Real>(channels, [&](auto width, int64_t c) { add(width, c, always); });
+    } else {
+      const auto is_inside = [&](int k) { return (inside & (1 << k)) != 0; };
+      ForChannels<Real>(channels, [&](auto width, int64_t c) { add(width, c, is_inside); });
+    }
+    for (int k = 0; k < kTaps; ++k) narrow[k] += FoldToFour<kLanes<Real>, Real>(wide[k]);
+    Store<4>(Sums<4, Real>(narrow[0], narrow[1], narrow[2], narrow[3]), dots[p]);
+  }
+  FinishPointGradients(block, dots, gradient);
+}
+
+template <typename T>
+void AddManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+  using Real = Coordinate<T>;
+  const int64_t channels = gradient->image.channels;
+  const TapOffsets taps(gradient->image);
+  const WorkList work(block, block.used);
+  for (int i = 0; i < work.count(); ++i) {
+    const int p = work[i];
+    const auto used = block.used[p];
+    const T* const grad_output = gradient->grad_output + p * channels;
+    Real* const pixel = gradient->grad_image + block.offset[p];
+    for (int k = 0; k < kTaps; ++k) {
+      if ((used & (1 << k)) == 0) continue;
+      const Real weight = block.weight[k][p];
+      Real* const to = pixel + taps.at[k];
+      ForChannels<Real>(channels, [&](auto width, int64_t c) {
+        constexpr int kWidth = decltype(width)::value;
+        Store<kWidth>(Load<kWidth>(to + c) + weight * Load<kWidth>(grad_output + c), to + c);
+      });
+    }
+  }
+}
+
+// Calls function(std::integral_constant<int, channels>) for a small number of channels,
+// with kAnyChannels for others.
+template <typename Function>
+TF_STN_INLINE void VisitChannels(int64_t channels, const Function& function) {
+  switch (channels) {
+    case 1:
+      return function(std::integral_constant<int, 1>());
+    case 2:
+      return function(std::integral_constant<int, 2>());
+    case 3:
+      return function(std::integral_constant<int, 3>());
+    case 4:
+      return function(std::integral_constant<int, 4>());
+    default:
+      return function(std::integral_constant<int, kAnyChannels>());
+  }
+}
+
+// Writes the gradients of a block's points to gradient->x and y.
+template <typename T>
+TF_STN_INLINE void FindPointGradients(const Block<Coordinate<T>>& block,
+                                      GradientBlock<T>* gradient) {
+  VisitChannels(gradient->image.channels, [&](auto channels) {
+    constexpr int kChannels = decltype(channels)::value;
+    if constexpr (kChannels == 1) {
+      PointGradientsOfOneChannel<T>(block, gradient);
+    } else if constexpr (kChannels == kAnyChannels) {
+      PointGradientsOfManyChannels<T>(block, gradient);
+    } else {
+      PointGradientsOfFewChannels<T, kChannels>(block, gradient);
+    }
+  });
+}
+
+// Adds the block's gradient of data to gradient->grad_image.
+template <typename T>
+TF_STN_INLINE void AddDataGradient(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+  VisitChannels(gradient->image.channels, [&](auto channels) {
+    constexpr int kChannels = decltype(channels)::value;
+    if constexpr (kChannels == 1) {
+      AddOneChannel<T>(block, gradient);
+    } else if constexpr (kChannels == kAnyChannels) {
+      AddManyChannels<T>(block, gradient);
+    } else {
+      AddFewChannels<T, kChannels>(block, gradient);
+    }
+  });
 }
 
 }  // namespace TF_STN_ISA

@@ -30,25 +30,16 @@ void SampleOneChannel(const Block<Coordinate<T>>& block, const Extent<2>& image,
   constexpr int kCount = kLanes<Real>;
   const TapOffsets taps(image);
   for (int i = 0; i < block.count; i += kCount) {
-    IndexVector<Real> offset, used;
-    __builtin_memcpy(&offset, block.offset + i, sizeof(offset));
-    RealVector<Real> weight[kTaps], sum;
+    RealVector<Real> weight[kTaps], value[kTaps], sum;
     for (int k = 0; k < kTaps; ++k) weight[k] = LoadElements<kCount>(block.weight[k] + i);
+    GatherPairs(pixels, block.offset + i, &value[0], &value[1]);
+    GatherPairs(pixels + taps.at[2], block.offset + i, &value[2], &value[3]);
     if (block.all_used) {
-      RealVector<Real> value[kTaps];
-      GatherPairs(pixels, offset, &value[0], &value[1]);
-      GatherPairs(pixels + taps.at[2], offset, &value[2], &value[3]);
       sum = weight[0] * value[0];
       for (int k = 1; k < kTaps; ++k) sum += weight[k] * value[k];
     } else {
-      __builtin_memcpy(&used, block.used + i, sizeof(used));
       sum = LoadElements<kCount>(block.outside + i);
-      for (int k = 0; k < kTaps; ++k) {
-        const IndexVector<Real> is_used = (used & (1 << k)) != 0;
-        if (!Any(is_used)) continue;
-        const RealVector<Real> value = GatherMasked(pixels + taps.at[k], offset, is_used);
-        sum = is_used ? sum + weight[k] * value : sum;
-      }
+      for (int k = 0; k < kTaps; ++k) sum = weight[k] != 0 ? sum + weight[k] * value[k] : sum;
     }
     if (i + kCount <= block.count) {
       Store<kCount>(sum, output + i);
@@ -66,6 +57,12 @@ void SampleFewChannels(const Block<Coordinate<T>>& block, const Extent<2>& image
   using Real = Coordinate<T>;
   const TapOffsets taps(image);
   const int64_t last = readable - taps.at[3] - kPixelLanes<kChannels>;
+#ifdef PF
+  for (int p = 0; p < block.count; ++p) {
+    __builtin_prefetch(pixels + block.offset[p] + taps.at[2]);
+    if (PF > 1) __builtin_prefetch(pixels + block.offset[p]);
+  }
+#endif
   for (int p = 0; p < block.count; ++p, output += kChannels) {
     const int64_t offset = block.offset[p];
     const T* const pixel = pixels + offset;

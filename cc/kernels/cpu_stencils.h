@@ -21,19 +21,27 @@ inline constexpr int kAllTaps = 15;  // As bits.
 
 // Up to kBlockPoints points of one image.  Arrays are filled to a multiple of the
 // vector's lanes, by repeating the last point.
+//
+// The pixels of a stencil are always 2x2 neighbours in the image, so that all of
+// them can be read without a question.  Where the stencil sticks out of the image,
+// they are the nearest ones that do not: the pixel that both have in common keeps
+// its weight, the others have none.
 template <typename Real>
 struct alignas(64) Block {
   using Index = IndexOf<Real>;
 
-  Real x[kBlockPoints], y[kBlockPoints];          // Coordinates in pixels.
-  Real right[kBlockPoints], lower[kBlockPoints];  // Their fractions: weights of x1 and y1.
+  Real x[kBlockPoints], y[kBlockPoints];  // Coordinates in pixels.
   Real weight[kTaps][kBlockPoints];
+  // dL/dx is slope_x[0] (D1 - D0) + slope_x[1] (D3 - D2), and dL/dy is
+  // slope_y[0] (D2 - D0) + slope_y[1] (D3 - D1), where Dk is the inner product of
+  // tap k with dL/dV, and 0 for a pixel that does not belong to the stencil.
+  Real slope_x[2][kBlockPoints], slope_y[2][kBlockPoints];
   // What lies outside the image adds to the sample: -0, which changes no sum, if
   // nothing outside has weight; 0 if something has; NaN if a coordinate is NaN.
   Real outside[kBlockPoints];
-  Index offset[kBlockPoints];  // Of the first tap; in the image only where that tap is.
-  Index inside[kBlockPoints];  // Bits: taps in the image.
-  Index used[kBlockPoints];    // Bits: taps in the image that have weight.
+  Index offset[kBlockPoints];  // Of the first tap.
+  Index inside[kBlockPoints];  // Bits: taps that belong to the stencil.
+  Index used[kBlockPoints];    // Bits: taps that have weight.
   Index row[kBlockPoints];     // floor(y), pulled in to just outside the image.
   // Whether the caller's band of rows is the one that has the point's gradient.
   Index owned[kBlockPoints];
@@ -99,21 +107,49 @@ TF_STN_INLINE void ReadCoordinates(const AffineRow<Real>& line, int64_t first, i
   }
 }
 
-// Splits bounded coordinates into floor and fraction.
+// Splits coordinates into floor and fraction.  The floor is pulled in to just outside
+// of [0, size), which is as good as far outside and has an index; so does a NaN.
 template <typename Real>
-TF_STN_INLINE void Split(const RealVector<Real>& x, Real size, IndexVector<Real>* floor,
+TF_STN_INLINE void Split(const RealVector<Real>& x, IndexOf<Real> size, IndexVector<Real>* floor,
                          RealVector<Real>* fraction) {
-  // Just outside is as good as far outside, and has an index.  So does a NaN.
-  RealVector<Real> bounded = x > Real(-2) ? x : Broadcast<kLanes<Real>>(Real(-2));
-  bounded = bounded < size + 1 ? bounded : Broadcast<kLanes<Real>>(size + 1);
+  using Reals = RealVector<Real>;
+  const Reals low = Reals{} - 2, high = Reals{} + static_cast<Real>(size + 1);
+  Reals bounded = x > low ? x : low;
+  bounded = bounded < high ? bounded : high;
   const auto truncated = __builtin_convertvector(bounded, IndexVector<Real>);
-  const auto back = __builtin_convertvector(truncated, RealVector<Real>);
+  const auto back = __builtin_convertvector(truncated, Reals);
   *floor = truncated + (bounded < back);  // True is -1.
-  *fraction = bounded - __builtin_convertvector(*floor, RealVector<Real>);
+  *fraction = bounded - __builtin_convertvector(*floor, Reals);
 }
 
+// One axis of stencils that may stick out of the image.
+template <typename Real>
+struct Axis {
+  IndexVector<Real> first;      // The first of the two pixels that are read.
+  IndexVector<Real> inside[2];  // Whether each of them belongs to the stencil.
+  RealVector<Real> weight[2];   // 0 for one that does not.
+  RealVector<Real> sign;        // Of the slope: -1 where one of them took the other's place.
+
+  // `weights` are those of pixels floor and floor + 1.
+  // REQUIRES: size is at least 2.
+  TF_STN_INLINE Axis(const IndexVector<Real>& floor, const RealVector<Real>* weights,
+                     IndexOf<Real> size) {
+    using Reals = RealVector<Real>;
+    const IndexVector<Real> begin{}, end = begin + (size - 2);
+    first = floor < begin ? begin : floor;
+    first = first > end ? end : first;
+    const auto is_in = floor == first;
+    const auto is_before = floor == -1, is_behind = floor == size - 1;
+    inside[0] = is_in | is_before;
+    inside[1] = is_in | is_behind;
+    weight[0] = is_in ? weights[0] : is_before ? weights[1] : Reals{};
+    weight[1] = is_in ? weights[1] : is_behind ? weights[0] : Reals{};
+    sign = is_in ? Reals{} + 1 : Reals{} - 1;
+  }
+};
+
 // Fills the rest of a block that has coordinates.
-// REQUIRES: the image has at most 2^30 elements.
+// REQUIRES: the image has at least two rows and columns and at most 2^30 elements.
 template <typename Real>
 TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
   constexpr int kCount = kLanes<Real>;
@@ -123,43 +159,57 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
   const auto width = static_cast<Index>(image.size[1]), height = static_cast<Index>(image.size[0]);
   const auto channels = static_cast<Index>(image.channels);
   const auto row_elements = static_cast<Index>(image.row_elements());
+  const auto last_x = static_cast<Real>(width - 1), last_y = static_cast<Real>(height - 1);
   Indices all_used = Indices{} - 1;
   for (int i = 0; i < block->count; i += kCount) {
+    const auto store = [i](const Indices& indices, Index* to) {
+      __builtin_memcpy(to + i, &indices, sizeof(indices));
+    };
+    const auto store_products = [&](const Reals* in_x, const Reals* in_y) {
+      for (int k = 0; k < kTaps; ++k)
+        Store<kCount>(in_x[k % 2] * in_y[k / 2], block->weight[k] + i);
+    };
     const Reals x = LoadElements<kCount>(block->x + i), y = LoadElements<kCount>(block->y + i);
     Indices column, row;
     Reals right, lower;
-    Split<Real>(x, static_cast<Real>(width), &column, &right);
-    Split<Real>(y, static_cast<Real>(height), &row, &lower);
-    const Reals left = 1 - right, upper = 1 - lower;
-    const Indices in_x0 = (column >= 0) & (column < width);
-    const Indices in_x1 = (column >= -1) & (column < width - 1);
-    const Indices in_y0 = (row >= 0) & (row < height);
-    const Indices in_y1 = (row >= -1) & (row < height - 1);
-    const Reals weights[kTaps] = {left * upper, right * upper, left * lower, right * lower};
-    const Indices ins[kTaps] = {in_x0 & in_y0, in_x1 & in_y0, in_x0 & in_y1, in_x1 & in_y1};
-    Indices inside{}, used{}, weighted{};
-    for (int k = 0; k < kTaps; ++k) {
-      const Indices has_weight = (weights[k] != 0) & (1 << k);
-      inside |= ins[k] & (1 << k);
-      used |= ins[k] & has_weight;
-      weighted |= has_weight;
-      Store<kCount>(weights[k], block->weight[k] + i);
+    Split<Real>(x, width, &column, &right);
+    Split<Real>(y, height, &row, &lower);
+    const Reals in_x[] = {1 - right, right}, in_y[] = {1 - lower, lower};
+    const auto is_simple = (right > 0) & (lower > 0) & (x > 0) & (x < last_x) & (y > 0) &
+                           (y < last_y) & (right * lower > 0);
+    store(row, block->row);
+    if (!Any(~is_simple)) {
+      // Every tap belongs to the image and has weight.
+      store_products(in_x, in_y);
+      for (int k = 0; k < 2; ++k) {
+        Store<kCount>(in_y[k], block->slope_x[k] + i);
+        Store<kCount>(in_x[k], block->slope_y[k] + i);
+      }
+      Store<kCount>(Broadcast<kCount>(-Real(0)), block->outside + i);
+      store(row * row_elements + column * channels, block->offset);
+      store(Indices{} + kAllTaps, block->inside);
+      store(Indices{} + kAllTaps, block->used);
+      continue;
     }
-    const Reals nothing = Broadcast<kCount>(-Real(0));
-    Reals outside = (used == weighted) ? nothing : Reals{};
-    outside = (x == x) & (y == y) ? outside : x + y;
-    Store<kCount>(right, block->right + i);
-    Store<kCount>(lower, block->lower + i);
+    const Axis<Real> columns(column, in_x, width), rows(row, in_y, height);
+    store_products(columns.weight, rows.weight);
+    Indices inside{}, used{};
+    for (int k = 0; k < kTaps; ++k) {
+      used |= (columns.weight[k % 2] * rows.weight[k / 2] != 0) & (1 << k);
+      inside |= columns.inside[k % 2] & rows.inside[k / 2] & (1 << k);
+    }
+    for (int k = 0; k < 2; ++k) {
+      Store<kCount>(columns.sign * rows.weight[k], block->slope_x[k] + i);
+      Store<kCount>(rows.sign * columns.weight[k], block->slope_y[k] + i);
+    }
+    const Indices is_in = (x >= 0) & (x <= last_x) & (y >= 0) & (y <= last_y);
+    const Indices is_nan = (x != x) | (y != y);
+    Reals outside = is_in ? Broadcast<kCount>(-Real(0)) : Reals{};
+    outside = is_nan ? x + y : outside;
     Store<kCount>(outside, block->outside + i);
-    const auto store = [&](const Indices& indices, Index* to) {
-      __builtin_memcpy(to + i, &indices, sizeof(indices));
-    };
-    const Indices is_somewhere = inside != 0;
-    store(((row & is_somewhere) * row_elements) + ((column & is_somewhere) * channels),
-          block->offset);
+    store(rows.first * row_elements + columns.first * channels, block->offset);
     store(inside, block->inside);
     store(used, block->used);
-    store(row, block->row);
     all_used &= used == kAllTaps;
   }
   block->all_used = !Any(~all_used);
@@ -178,6 +228,7 @@ TF_STN_INLINE void ClipToBand(const Extent<2>& image, int64_t row_begin, int64_t
   const auto begin = static_cast<Index>(row_begin), end = static_cast<Index>(row_end);
   const Index above = begin == 0 ? -2 : begin;  // Pulled-in rows are from -2 on.
   const Index below = row_end == image.size[0] ? end + 2 : end;
+  const Indices last = Indices{} + static_cast<Index>(image.size[0] - 2);
   Indices all_used = Indices{} - 1, all_owned = all_used;
   const auto load = [](const Index* from) { return LoadElements<kCount>(from); };
   const auto store = [](const Indices& from, Index* to) {
@@ -185,8 +236,10 @@ TF_STN_INLINE void ClipToBand(const Extent<2>& image, int64_t row_begin, int64_t
   };
   for (int i = 0; i < block->count; i += kCount) {
     const Indices row = load(block->row + i);
-    const Indices upper = (row >= begin) & (row < end) & 3;
-    const Indices lower = (row >= begin - 1) & (row < end - 1) & 12;
+    Indices first = row < 0 ? Indices{} : row;
+    first = first > last ? last : first;
+    const Indices upper = (first >= begin) & (first < end) & 3;
+    const Indices lower = (first >= begin - 1) & (first < end - 1) & 12;
     const Indices used = load(block->used + i) & (upper | lower);
     const Indices owned = (row >= above) & (row < below);
     store(used, block->used + i);

@@ -206,77 +206,46 @@ TF_STN_INLINE void Deinterleave(const RealVector<Real>& low, const RealVector<Re
   *odd = __builtin_shuffle(low, high, order + 1);
 }
 
-// Reads element offset[i] and the next one of `from`.
+// Reads elements offset[i] and offset[i] + 1 of `from`, for as many i as there are
+// lanes.  Loads of pairs and shuffles, which no processor known to us does slower
+// than its own instruction for it, and most do much faster.
 template <typename T>
-TF_STN_INLINE void GatherPairs(const T* from, const IndexVector<Coordinate<T>>& offset,
+TF_STN_INLINE void GatherPairs(const T* from, const IndexOf<Coordinate<T>>* offset,
                                RealVector<Coordinate<T>>* first,
                                RealVector<Coordinate<T>>* second) {
   using Real = Coordinate<T>;
-#if defined(__AVX512F__)
-  const auto index = reinterpret_cast<__m512i>(offset);
+  constexpr int kCount = kLanes<Real>;
   if constexpr (std::is_same_v<T, float>) {
-    const __m512i low = _mm512_i32gather_epi64(_mm512_castsi512_si256(index), from, 4);
-    const __m512i high = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), from, 4);
-    return Deinterleave<float>(reinterpret_cast<RealVector<float>>(low),
-                               reinterpret_cast<RealVector<float>>(high), first, second);
-  } else if constexpr (std::is_same_v<T, double>) {
-    *first = reinterpret_cast<RealVector<double>>(_mm512_i64gather_pd(index, from, 8));
-    *second = reinterpret_cast<RealVector<double>>(_mm512_i64gather_pd(index, from + 1, 8));
-    return;
+    // A pair moves as a double.
+    const auto pairs = [&](int i) {
+      const auto load = [&](int j) {
+        return LoadElements<1>(reinterpret_cast<const double*>(from + offset[i + j]));
+      };
+      if constexpr (kCount == 16) {
+        return Vector<double, 8>{load(0), load(1), load(2), load(3),
+                                 load(4), load(5), load(6), load(7)};
+      } else if constexpr (kCount == 8) {
+        return Vector<double, 4>{load(0), load(1), load(2), load(3)};
+      } else {
+        return Vector<double, 2>{load(0), load(1)};
+      }
+    };
+    Deinterleave<float>(reinterpret_cast<RealVector<float>>(pairs(0)),
+                        reinterpret_cast<RealVector<float>>(pairs(kCount / 2)), first, second);
+  } else if constexpr (sizeof(T) == 2) {
+    Vector<uint32_t, kCount> pairs{};
+    for (int i = 0; i < kCount; ++i) __builtin_memcpy(&pairs[i], from + offset[i], 4);
+    Vector<uint16_t, kCount> bits[2] = {
+        __builtin_convertvector(pairs & 0xffff, Vector<uint16_t, kCount>),
+        __builtin_convertvector(pairs >> 16, Vector<uint16_t, kCount>)};
+    *first = Load<kCount>(reinterpret_cast<const T*>(&bits[0]));
+    *second = Load<kCount>(reinterpret_cast<const T*>(&bits[1]));
   } else {
-    const __m512i pairs = _mm512_i32gather_epi32(index, from, 2);
-    if constexpr (std::is_same_v<T, Half>) {
-      const __m256i low = _mm512_cvtepi32_epi16(pairs);
-      const __m256i high = _mm512_cvtepi32_epi16(_mm512_srli_epi32(pairs, 16));
-      *first = reinterpret_cast<RealVector<float>>(_mm512_cvtph_ps(low));
-      *second = reinterpret_cast<RealVector<float>>(_mm512_cvtph_ps(high));
-    } else {
-      *first = reinterpret_cast<RealVector<float>>(_mm512_slli_epi32(pairs, 16));
-      *second = reinterpret_cast<RealVector<float>>(
-          _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+    for (int i = 0; i < kCount; ++i) {
+      (*first)[i] = from[offset[i]];
+      (*second)[i] = from[offset[i] + 1];
     }
-    return;
   }
-#elif defined(__AVX2__)
-  if constexpr (std::is_same_v<T, float>) {
-    const auto index = reinterpret_cast<__m256i>(offset);
-    const auto* pairs = reinterpret_cast<const long long*>(from);
-    const __m256i low = _mm256_i32gather_epi64(pairs, _mm256_castsi256_si128(index), 4);
-    const __m256i high = _mm256_i32gather_epi64(pairs, _mm256_extracti128_si256(index, 1), 4);
-    return Deinterleave<float>(reinterpret_cast<RealVector<float>>(low),
-                               reinterpret_cast<RealVector<float>>(high), first, second);
-  }
-#endif
-  for (int i = 0; i < kLanes<Real>; ++i) {
-    (*first)[i] = Load<1>(from + offset[i]);
-    (*second)[i] = Load<1>(from + offset[i] + 1);
-  }
-}
-
-// Reads element offset[i] of `from` where the lane of `mask` is true; 0 elsewhere.
-template <typename T>
-TF_STN_INLINE RealVector<Coordinate<T>> GatherMasked(const T* from,
-                                                     const IndexVector<Coordinate<T>>& offset,
-                                                     const IndexVector<Coordinate<T>>& mask) {
-  using Real = Coordinate<T>;
-#if defined(__AVX512F__)
-  if constexpr (std::is_same_v<T, float>) {
-    return reinterpret_cast<RealVector<float>>(_mm512_mask_i32gather_ps(
-        _mm512_setzero_ps(), _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)),
-        reinterpret_cast<__m512i>(offset), from, 4));
-  }
-#elif defined(__AVX2__)
-  if constexpr (std::is_same_v<T, float>) {
-    return reinterpret_cast<RealVector<float>>(
-        _mm256_mask_i32gather_ps(_mm256_setzero_ps(), from, reinterpret_cast<__m256i>(offset),
-                                 reinterpret_cast<__m256>(mask), 4));
-  }
-#endif
-  RealVector<Real> vector{};
-  for (int i = 0; i < kLanes<Real>; ++i) {
-    if (mask[i] != 0) vector[i] = Load<1>(from + offset[i]);
-  }
-  return vector;
 }
 
 // Adds up parts of a vector until it has four elements.

@@ -31,9 +31,11 @@ inline constexpr int64_t kPointCost = 8;
 inline constexpr int64_t kChannelCost = 1;
 inline constexpr int64_t kGradientCost = 3;  // Of a gradient, in samples.
 
-// Parts into which the gradients of a batch are divided at least, if it is not small.
+// The gradients of a batch of fewer than kManyImages are divided into about kTasks
+// parts, unless they are small.
+inline constexpr int64_t kManyImages = 8;
 inline constexpr int64_t kTasks = 16;
-inline constexpr int64_t kSmallTask = 4096;  // Points times channels.
+inline constexpr int64_t kSmallTask = 1 << 15;  // Points times channels.
 
 inline int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -56,7 +58,9 @@ std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T
   const auto& sizes = arguments.sizes;
   const int64_t rows = sizes.image.size[0];
   const int64_t work = sizes.points_per_image * sizes.image.channels;
-  int64_t parts = std::min(CeilDivide(kTasks, sizes.images), CeilDivide(work, kSmallTask));
+  int64_t parts = sizes.images >= kManyImages
+                      ? 1
+                      : std::min(CeilDivide(kTasks, sizes.images), CeilDivide(work, kSmallTask));
   const bool are_bands = arguments.grad_data != nullptr;
   parts = std::max<int64_t>(1, are_bands ? std::min(parts, rows) : parts);
   std::vector<GradientTask> tasks;
@@ -173,7 +177,8 @@ const CpuLoops<Points, T>* LoopsFor(const Modes& modes, const Extent<Points::kRa
   const bool is_bilinear = Points::kRank == 2 &&
                            modes.interpolation == InterpolationMode::kLinear &&
                            modes.padding == PaddingMode::kZeros;
-  if (!is_bilinear || image.elements() > kMostElements) return nullptr;
+  const bool has_neighbours = image.size[0] >= 2 && image.size[Points::kRank - 1] >= 2;
+  if (!is_bilinear || !has_neighbours || image.elements() > kMostElements) return nullptr;
   return LoopsForThisCpu<Points, T>();
 }
 

@@ -36,6 +36,7 @@ struct Columns {
 // leaves one too many.  A coordinate that is not finite leaves all.
 template <typename Real>
 TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Columns* columns) {
+  if (columns->end - columns->begin <= kBlockPoints) return;  // Not worth it.
   const double a = static_cast<double>(start), b = static_cast<double>(step);
   const double ends[] = {a + b * static_cast<double>(columns->begin),
                          a + b * static_cast<double>(columns->end)};
@@ -142,8 +143,7 @@ void FindRows(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arguments, i
                 for (int i = 0; i < block->count; i += kCount) {
                   IndexVector<Real> row;
                   RealVector<Real> fraction;
-                  Split<Real>(LoadElements<kCount>(block->y + i),
-                              static_cast<Real>(sizes.image.size[0]), &row, &fraction);
+                  Split<Real>(LoadElements<kCount>(block->y + i), last_row + 1, &row, &fraction);
                   row = row < 0 ? IndexVector<Real>{} : row;
                   row = row > last_row ? IndexVector<Real>{} + last_row : row;
                   first = row < first ? row : first;
@@ -217,10 +217,10 @@ TF_STN_INLINE void AddMatrixGradient(int count, int64_t first_column, int64_t ro
   }
 }
 
-template <typename T, bool kData, bool kPoints>
+template <typename T>
 void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arguments,
-                       const GradientTask& task, const RowRange* ranges, GradientBlock<T>* gradient,
-                       MatrixSums*) {
+                       const GradientTask& task, bool of_points, bool of_data,
+                       const RowRange* ranges, GradientBlock<T>* gradient, MatrixSums*) {
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
   const int64_t first_of_image = task.image * sizes.points_per_image;
@@ -235,21 +235,22 @@ void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arg
                   if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
                   gradient->grad_output =
                       arguments.grad_output + (first_of_image + p) * sizes.image.channels;
-                  AddGradients<T, kData, kPoints>(*block, gradient);
-                  if constexpr (kPoints) {
+                  if (of_points) {
+                    FindPointGradients(*block, gradient);
                     WriteWarpGradient(*block, gradient->x, gradient->y,
                                       arguments.grad_points + 2 * (first_of_image + p));
                   }
+                  if (of_data) AddDataGradient(*block, gradient);
                 });
     }
     begin = end;
   }
 }
 
-template <typename T, bool kData, bool kPoints>
+template <typename T>
 void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& arguments,
-                       const GradientTask& task, const RowRange*, GradientBlock<T>* gradient,
-                       MatrixSums* matrix_sums) {
+                       const GradientTask& task, bool of_points, bool of_data, const RowRange*,
+                       GradientBlock<T>* gradient, MatrixSums* matrix_sums) {
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
@@ -269,10 +270,11 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
       if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, &block);
       const int64_t p = task.image * sizes.points_per_image + row_start + j;
       gradient->grad_output = arguments.grad_output + p * sizes.image.channels;
-      AddGradients<T, kData, kPoints>(block, gradient);
-      if constexpr (kPoints) {
+      if (of_points) {
+        FindPointGradients(block, gradient);
         AddMatrixGradient(count, j, row, gradient->x, gradient->y, matrix_sums);
       }
+      if (of_data) AddDataGradient(block, gradient);
     }
   }
 }
@@ -294,16 +296,24 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
                             {},
                             {}};
   if (matrix_sums != nullptr) *matrix_sums = MatrixSums{};
-  if (arguments.grad_data == nullptr) {
-    return GradientsOfPoints<T, false, true>(arguments, task, ranges, &gradient, matrix_sums);
+  if (arguments.grad_data != nullptr) {
+    __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
   }
-  __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
-  if (arguments.grad_points == nullptr) {
-    GradientsOfPoints<T, true, false>(arguments, task, ranges, &gradient, matrix_sums);
+  // Many channels of data and of its gradient do not fit into a cache together.
+  constexpr int64_t kManyChannels = 16;
+  const bool needs_points = arguments.grad_points != nullptr;
+  const bool needs_data = arguments.grad_data != nullptr;
+  const auto add = [&](bool of_points, bool of_data) {
+    GradientsOfPoints(arguments, task, of_points, of_data, ranges, &gradient, matrix_sums);
+  };
+  if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
+    add(true, false);
+    add(false, true);
   } else {
-    GradientsOfPoints<T, true, true>(arguments, task, ranges, &gradient, matrix_sums);
+    add(needs_points, needs_data);
   }
   if constexpr (!std::is_same_v<T, Real>) {
+    if (arguments.grad_data == nullptr) return;
     T* const rounded = arguments.grad_data + task.image * elements;
     ForChannels<Real>(end - begin, [&](auto width, int64_t i) {
       constexpr int kWidth = decltype(width)::value;
