@@ -163,13 +163,25 @@ def tables(results: Results) -> str:
             versions.setdefault(package, [])
             if version not in versions[package]:
                 versions[package].append(version)
+    spreads = [
+        figures["spread"]
+        for rows in results["seconds"].values()
+        for measured in rows.values()
+        for figures in measured.values()
+    ]
     packages = ", ".join(f"{name} {' and '.join(found)}" for name, found in versions.items())
     parts = [
         f"{machine['processor']}, {machine['processors']} processors, "
-        f"{settings['threads']} threads each; Python {machine['python']}; {results['date']}.\n"
+        f"{settings['threads']} threads each, load {machine['load_before']:.1f} before; "
+        f"Python {machine['python']}; {results['date']}.\n"
         f"{packages}.\n"
         f"Medians of {settings['rounds']} rounds of {settings['repeats']}, "
-        f"chains of about {1e3 * settings['seconds']:.0f} ms."
+        f"chains of about {1e3 * settings['seconds']:.0f} ms"
+        + (
+            f"; interquartile ranges of {statistics.median(spreads):.0%} of them."
+            if spreads
+            else "."
+        )
     ]
     for name, why in results["missing"].items():
         parts.append(f"Left out: {name}, {why}.")

@@ -24,7 +24,7 @@ def results():
     """As measured: addons three times and torch twice as slow, then half as slow."""
 
     def figures(**medians):
-        return {name: {"median": median} for name, median in medians.items()}
+        return {name: {"median": median, "spread": 0.04} for name, median in medians.items()}
 
     ours, addons, torch = peers.OURS.name, "addons", "torch NCHW"
     return {
@@ -116,6 +116,8 @@ def test_tables_show_what_was_measured(results):
     ]
     assert "Left out: OpenCV, not installed." in lines
     assert "tensorflow 2.21 and 2.15." in lines
+    assert "load 0.0 before" in text
+    assert "interquartile ranges of 4% of them." in text
     widths = [len(line) for line in lines if line.startswith("|")]
     assert len(set(widths)) == text.count("\n\n|")  # Each table is aligned.
 
