@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV ?= .venv
 TENSORFLOW ?= 2.21
 TENSORFLOW_PACKAGE ?= tensorflow-cpu
+# For the peers of the benchmark: TensorFlow Addons needs Python 3.9 to 3.11, we 3.10 or later.
+PEER_PYTHON ?= python3.11
 
 bin := $(VENV)/bin
 cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-gpu lint format wheel check-wheel compatibility bazel clean
+.PHONY: help demo test test-gpu lint format wheel check-wheel compatibility bazel \
+	peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
@@ -21,6 +24,8 @@ help:
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
 	@echo "make compatibility  the same for every supported TensorFlow"
 	@echo "make bazel          build and test with Bazel"
+	@echo "make peers          an environment for each peer of the benchmark, with PEER_PYTHON"
+	@echo "make benchmark      compare with the peers; results in benchmarks/"
 	@echo "make clean          remove everything that was built"
 
 demo: $(VENV)/installed
@@ -71,9 +76,20 @@ bazel: $(VENV)/installed
 	$(bin)/python tools/bazel/configure.py
 	bazel test $(BAZEL_FLAGS) //...
 
+peers: .venv-peers/addons/installed .venv-peers/torch/installed .venv-peers/opencv/installed
+
+.venv-peers/%/installed: benchmarks/peers/%.txt
+	$(PEER_PYTHON) -m venv --clear .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet -r $<
+	touch $@
+
+benchmark: $(VENV)/installed
+	$(bin)/python benchmarks/compare.py --output benchmarks --readme benchmarks/README.md \
+		$(BENCHMARK_ARGUMENTS)
+
 clean:
 	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so \
-		$(VENV) .venv-gpu
+		$(VENV) .venv-gpu .venv-peers
 
 # Anew for every version of TensorFlow, since one library cannot serve two. With a CUDA compiler,
 # so that the GPU kernels are built and tested where no CUDA is installed.
