@@ -11,9 +11,21 @@ PADDINGS = ("zeros",)
 DATA_TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
+# Types are compared by number where a single call from Python is to be quick.
+_DATA_TYPE_ENUMS = frozenset(dtype.as_datatype_enum for dtype in DATA_TYPES)
+_FLOAT64_ENUM = tf.float64.as_datatype_enum
+
+
+def as_tensor(value, dtype_hint: tf.DType | None = None) -> tf.Tensor:
+    """Converts `value` to a tensor, unless it is one."""
+    if isinstance(value, tf.Tensor):
+        return value
+    return tf.convert_to_tensor(value, dtype_hint=dtype_hint)
+
+
 def coordinate_type(dtype: tf.DType) -> tf.DType:
     """Returns the type in which coordinates for `dtype` are kept: float32 or float64."""
-    return tf.float64 if dtype == tf.float64 else tf.float32
+    return tf.float64 if dtype.as_datatype_enum == _FLOAT64_ENUM else tf.float32
 
 
 def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
@@ -21,8 +33,8 @@ def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
 
     Numbers in lists are converted at once, so that float64 loses nothing.
     """
-    tensor = tf.convert_to_tensor(value, dtype_hint=dtype)
-    if tensor.dtype == dtype:
+    tensor = as_tensor(value, dtype_hint=dtype)
+    if tensor.dtype.as_datatype_enum == dtype.as_datatype_enum:
         return tensor
     if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
         raise TypeError(f"`{argument}` must hold real numbers, received {tensor.dtype.name}")
@@ -31,7 +43,7 @@ def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
 
 def check_mode(argument: str, value: str, known: tuple[str, ...]) -> None:
     """Raises a ValueError unless `value` is one of `known`."""
-    if not isinstance(value, str) or value not in known:
+    if not (isinstance(value, str) and value in known):
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"`{argument}` must be one of {names}, received {value!r}")
 
@@ -44,8 +56,8 @@ def check_modes(interpolation: str, padding: str) -> None:
 
 def to_data(value) -> tf.Tensor:
     """Converts `value` to a tensor; a TypeError unless it is of one of DATA_TYPES."""
-    data = tf.convert_to_tensor(value)
-    if data.dtype not in DATA_TYPES:
+    data = as_tensor(value)
+    if data.dtype.as_datatype_enum not in _DATA_TYPE_ENUMS:
         raise TypeError(
             "`data` must be of type float16, bfloat16, float32 or float64, "
             f"received {data.dtype.name}"

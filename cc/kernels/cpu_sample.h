@@ -57,12 +57,6 @@ void SampleFewChannels(const Block<Coordinate<T>>& block, const Extent<2>& image
   using Real = Coordinate<T>;
   const TapOffsets taps(image);
   const int64_t last = readable - taps.at[3] - kPixelLanes<kChannels>;
-#ifdef PF
-  for (int p = 0; p < block.count; ++p) {
-    __builtin_prefetch(pixels + block.offset[p] + taps.at[2]);
-    if (PF > 1) __builtin_prefetch(pixels + block.offset[p]);
-  }
-#endif
   for (int p = 0; p < block.count; ++p, output += kChannels) {
     const int64_t offset = block.offset[p];
     const T* const pixel = pixels + offset;

@@ -6,6 +6,10 @@
 #ifndef TF_STN_CC_KERNELS_FUNCTORS_CPU_H_
 #define TF_STN_CC_KERNELS_FUNCTORS_CPU_H_
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -51,6 +55,21 @@ void ShardOnCpu(tensorflow::OpKernelContext* context, int64_t total, int64_t cos
   tensorflow::Shard(threads.num_threads, threads.workers, total, cost, work);
 }
 
+// Asks for huge pages for memory that is about to be written for the first time: an
+// output of 30 MB, which TensorFlow gets from the system anew in every step, is 8,000
+// small pages, and to map them takes as long as to sample.  Best effort: where the
+// system does not have them, nothing happens.
+inline void AdviseHugePages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t kHugePage = 1 << 21;
+  if (memory == nullptr || bytes < static_cast<int64_t>(4 * kHugePage)) return;
+  const auto address = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t begin = (address + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t end = (address + static_cast<uintptr_t>(bytes)) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 // Divides each image into bands of rows, which all points have to look at, or if
 // there is no grad_data, its points into runs.
 template <typename Points, typename T>
@@ -81,11 +100,14 @@ std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T
   return tasks;
 }
 
+template <typename Points>
+inline constexpr bool kIsAffine =
+    std::is_same_v<Points, AffinePoints<Points::kRank, typename Points::Real>>;
+
 // Computes the gradients by `loops`.
 template <typename Points, typename T>
 void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Points, T>& loops,
                       const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
-  constexpr bool kIsAffine = std::is_same_v<Points, AffinePoints<Points::kRank, Coordinate<T>>>;
   const auto& sizes = arguments.sizes;
   const std::vector<GradientTask> tasks = DivideGradients(arguments);
   const bool are_bands =
@@ -95,7 +117,7 @@ void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Point
   // Bands need to know which points to look at.
   std::unique_ptr<RowRange[]> ranges;
   const int64_t ranges_per_image = CeilDivide(sizes.points_per_image, kRangePoints);
-  if (are_bands && !kIsAffine) {
+  if (are_bands && !kIsAffine<Points>) {
     ranges.reset(new RowRange[static_cast<size_t>(sizes.images * ranges_per_image)]);
     ShardOnCpu(context, sizes.images * ranges_per_image, 2 * kRangePoints,
                [&](int64_t begin, int64_t end) {
@@ -109,18 +131,18 @@ void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Point
                  }
                });
   }
-  std::vector<MatrixSums> matrix_sums(kIsAffine ? tasks.size() : 0);
-  ShardOnCpu(context, static_cast<int64_t>(tasks.size()),
-             cost * sizes.images / static_cast<int64_t>(tasks.size()),
-             [&](int64_t begin, int64_t end) {
-               for (int64_t i = begin; i < end; ++i) {
-                 const GradientTask& task = tasks[static_cast<size_t>(i)];
-                 loops.gradients(arguments, task,
-                                 ranges ? ranges.get() + task.image * ranges_per_image : nullptr,
-                                 sums, kIsAffine ? &matrix_sums[static_cast<size_t>(i)] : nullptr);
-               }
-             });
-  if constexpr (kIsAffine) {
+  std::vector<MatrixSums> matrix_sums(kIsAffine<Points> ? tasks.size() : 0);
+  ShardOnCpu(
+      context, static_cast<int64_t>(tasks.size()),
+      cost * sizes.images / static_cast<int64_t>(tasks.size()), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const GradientTask& task = tasks[static_cast<size_t>(i)];
+          loops.gradients(arguments, task,
+                          ranges ? ranges.get() + task.image * ranges_per_image : nullptr, sums,
+                          kIsAffine<Points> ? &matrix_sums[static_cast<size_t>(i)] : nullptr);
+        }
+      });
+  if constexpr (kIsAffine<Points>) {
     if (arguments.grad_points == nullptr) return;
     std::vector<MatrixSums> totals(static_cast<size_t>(sizes.images));
     for (size_t i = 0; i < tasks.size(); ++i) {
@@ -190,6 +212,7 @@ struct Resampler<CPUDevice, Points, T> {
     const auto& [modes, sizes, data, points, output] = arguments;
     const ResamplerArguments<Points, Plain> plain{modes, sizes, ToPlain(data), points,
                                                   ToPlain(output)};
+    AdviseHugePages(output, sizes.points() * sizes.image.channels * int64_t{sizeof(T)});
     if (const auto* loops = LoopsFor<Points, Plain>(modes, sizes.image); loops != nullptr) {
       return ShardOnCpu(context, sizes.points(), SampleCost(sizes),
                         [&](int64_t begin, int64_t end) { loops->sample(plain, begin, end); });
@@ -220,6 +243,14 @@ struct ResamplerGrad<CPUDevice, Points, T> {
     } else if (grad_data != nullptr) {
       OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &copy));
       sums = static_cast<Coordinate<T>*>(copy.data());
+    }
+    const int64_t elements = sizes.images * sizes.image.elements();
+    AdviseHugePages(grad_data, elements * int64_t{sizeof(T)});
+    if (!std::is_same_v<T, Coordinate<T>>) {
+      AdviseHugePages(sums, elements * int64_t{sizeof(Coordinate<T>)});
+    }
+    if (!kIsAffine<Points>) {
+      AdviseHugePages(grad_points, sizes.points() * Points::kRank * int64_t{sizeof(Coordinate<T>)});
     }
     const ResamplerGradArguments<Points, Plain> plain{
         modes, sizes, ToPlain(data), points, ToPlain(grad_output), ToPlain(grad_data), grad_points};

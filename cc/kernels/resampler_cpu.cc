@@ -63,22 +63,44 @@ TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Colu
   }
 }
 
-// Calls body(first, count, read) for blocks of points [begin, end) of an image, where
-// read(block) writes the coordinates.
-template <typename Real, typename Body>
-TF_STN_INLINE void ForBlocks(const Warp<Real>& points, int64_t first_of_image, int64_t begin,
-                             int64_t end, const Body& body) {
-  for (int64_t p = begin; p < end; p += kBlockPoints) {
-    Block<Real> block;
-    ReadCoordinates(points, first_of_image + p, static_cast<int>(Smaller(kBlockPoints, end - p)),
-                    &block);
-    body(p, &block);
+// Asks for the pixels of a block, which comes next, while another one is dealt with.
+// Points that follow a row share lines of the cache.  Along a single row, or through
+// many channels, the processor itself sees where it goes.
+template <typename Real, typename T>
+TF_STN_INLINE void Prefetch(const Block<Real>& block, const Extent<2>& image, const T* pixels) {
+  constexpr int64_t kFitsTheCache = 1 << 15;
+  constexpr int64_t kManyChannels = 16;
+  if (image.elements() * static_cast<int64_t>(sizeof(T)) <= kFitsTheCache) return;
+  if (image.channels >= kManyChannels) return;
+  const int64_t row_elements = image.row_elements();
+  const int64_t rows = block.row[block.count - 1] - block.row[0];
+  if (rows == 0) return;
+  const bool follows_a_row = Smaller(rows, -rows) * 8 > -block.count;
+  const int step = image.channels == 1 || follows_a_row ? 4 : 1;
+  for (int p = 0; p < block.count; p += step) {
+    __builtin_prefetch(pixels + block.offset[p]);
+    __builtin_prefetch(pixels + block.offset[p] + row_elements);
+  }
+}
+
+// Calls use(block, p) for blocks of points, in order, p being the number of the first one,
+// and prepare(block, p) for the next block before it uses one.  prepare(block, p) returns
+// whether there are points from p on; blocks are of kBlockPoints but for the last.
+template <typename Real, typename Prepare, typename Use>
+TF_STN_INLINE void InTurn(int64_t p, const Prepare& prepare, const Use& use) {
+  Block<Real> blocks[2];
+  int current = 0;
+  if (!prepare(&blocks[0], p)) return;
+  for (bool has_next = true; has_next; p += kBlockPoints, current = 1 - current) {
+    has_next = prepare(&blocks[1 - current], p + kBlockPoints);
+    use(blocks[current], p);
   }
 }
 
 template <typename T>
 void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t begin,
             int64_t end) {
+  using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const int64_t elements = sizes.image.elements(), channels = sizes.image.channels;
   while (begin < end) {
@@ -86,9 +108,16 @@ void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t
     const int64_t until = Smaller(end, (image + 1) * sizes.points_per_image);
     const T* pixels = arguments.data + image * elements;
     const int64_t readable = (sizes.images - image) * elements;
-    ForBlocks(arguments.points, 0, begin, until, [&](int64_t p, Block<Coordinate<T>>* block) {
+    const auto prepare = [&](Block<Real>* block, int64_t p) {
+      if (p >= until) return false;
+      ReadCoordinates(arguments.points, p, static_cast<int>(Smaller(kBlockPoints, until - p)),
+                      block);
       FindStencils(sizes.image, block);
-      SampleBlock<T>(*block, sizes.image, pixels, readable, arguments.output + p * channels);
+      Prefetch(*block, sizes.image, pixels);
+      return true;
+    };
+    InTurn<Real>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
+      SampleBlock<T>(block, sizes.image, pixels, readable, arguments.output + p * channels);
     });
     begin = until;
   }
@@ -101,7 +130,6 @@ void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64
   const auto& sizes = arguments.sizes;
   const int64_t elements = sizes.image.elements(), channels = sizes.image.channels;
   const int64_t height = arguments.points.size[0], width = arguments.points.size[1];
-  Block<Real> block;
   while (begin < end) {
     const int64_t row = begin / width, image = row / height;
     const int64_t row_start = row * width;
@@ -110,21 +138,39 @@ void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64
     Columns columns = wanted;
     Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
     Narrow(line.start_y, line.step_y, -1, sizes.image.size[0], &columns);
+    const T* const pixels = arguments.data + image * elements;
     T* const output = arguments.output + row_start * channels;
     const auto clear = [&](int64_t from, int64_t to) {
       __builtin_memset(static_cast<void*>(output + from * channels), 0,
                        static_cast<size_t>((to - from) * channels) * sizeof(T));
     };
     clear(wanted.begin, columns.begin);
-    for (int64_t j = columns.begin; j < columns.end; j += kBlockPoints) {
-      const int count = static_cast<int>(Smaller(kBlockPoints, columns.end - j));
-      ReadCoordinates(line, j, count, &block);
-      FindStencils(sizes.image, &block);
-      SampleBlock<T>(block, sizes.image, arguments.data + image * elements,
-                     (sizes.images - image) * elements, output + j * channels);
-    }
+    const auto prepare = [&](Block<Real>* block, int64_t j) {
+      if (j >= columns.end) return false;
+      ReadCoordinates(line, j, static_cast<int>(Smaller(kBlockPoints, columns.end - j)), block);
+      FindStencils(sizes.image, block);
+      Prefetch(*block, sizes.image, pixels);
+      return true;
+    };
+    InTurn<Real>(columns.begin, prepare, [&](const Block<Real>& block, int64_t j) {
+      SampleBlock<T>(block, sizes.image, pixels, (sizes.images - image) * elements,
+                     output + j * channels);
+    });
     clear(columns.end, wanted.end);
     begin = row_start + wanted.end;
+  }
+}
+
+// Calls body(first, block) for blocks of points [begin, end) of an image, with their
+// coordinates.
+template <typename Real, typename Body>
+TF_STN_INLINE void ForBlocks(const Warp<Real>& points, int64_t first_of_image, int64_t begin,
+                             int64_t end, const Body& body) {
+  Block<Real> block;
+  for (int64_t p = begin; p < end; p += kBlockPoints) {
+    ReadCoordinates(points, first_of_image + p, static_cast<int>(Smaller(kBlockPoints, end - p)),
+                    &block);
+    body(p, &block);
   }
 }
 
@@ -221,6 +267,7 @@ template <typename T>
 void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arguments,
                        const GradientTask& task, bool of_points, bool of_data,
                        const RowRange* ranges, GradientBlock<T>* gradient, MatrixSums*) {
+  using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
   const int64_t first_of_image = task.image * sizes.points_per_image;
@@ -229,19 +276,25 @@ void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arg
     const int64_t end = Smaller(task.point_end, (range + 1) * kRangePoints);
     if (ranges == nullptr ||
         (ranges[range].first < task.row_end && ranges[range].last + 1 >= task.row_begin)) {
-      ForBlocks(arguments.points, first_of_image, begin, end,
-                [&](int64_t p, Block<Coordinate<T>>* block) {
-                  FindStencils(sizes.image, block);
-                  if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
-                  gradient->grad_output =
-                      arguments.grad_output + (first_of_image + p) * sizes.image.channels;
-                  if (of_points) {
-                    FindPointGradients(*block, gradient);
-                    WriteWarpGradient(*block, gradient->x, gradient->y,
-                                      arguments.grad_points + 2 * (first_of_image + p));
-                  }
-                  if (of_data) AddDataGradient(*block, gradient);
-                });
+      const auto prepare = [&](Block<Real>* block, int64_t p) {
+        if (p >= end) return false;
+        ReadCoordinates(arguments.points, first_of_image + p,
+                        static_cast<int>(Smaller(kBlockPoints, end - p)), block);
+        FindStencils(sizes.image, block);
+        if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
+        if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
+        if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
+        return true;
+      };
+      InTurn<Real>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
+        gradient->grad_output = arguments.grad_output + (first_of_image + p) * sizes.image.channels;
+        if (of_points) {
+          FindPointGradients(block, gradient);
+          WriteWarpGradient(block, gradient->x, gradient->y,
+                            arguments.grad_points + 2 * (first_of_image + p));
+        }
+        if (of_data) AddDataGradient(block, gradient);
+      });
     }
     begin = end;
   }
@@ -255,7 +308,6 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
   const int64_t width = arguments.points.size[1];
-  Block<Real> block;
   for (int64_t begin = task.point_begin; begin < task.point_end;) {
     const int64_t row = begin / width, row_start = row * width;
     Columns columns{begin - row_start, Smaller(task.point_end - row_start, width)};
@@ -263,19 +315,24 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
     const AffineRow<Real> line(arguments.points, task.image, row);
     Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
     Narrow(line.start_y, line.step_y, task.row_begin - 1, task.row_end, &columns);
-    for (int64_t j = columns.begin; j < columns.end; j += kBlockPoints) {
-      const int count = static_cast<int>(Smaller(kBlockPoints, columns.end - j));
-      ReadCoordinates(line, j, count, &block);
-      FindStencils(sizes.image, &block);
-      if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, &block);
+    const auto prepare = [&](Block<Real>* block, int64_t j) {
+      if (j >= columns.end) return false;
+      ReadCoordinates(line, j, static_cast<int>(Smaller(kBlockPoints, columns.end - j)), block);
+      FindStencils(sizes.image, block);
+      if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
+      if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
+      if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
+      return true;
+    };
+    InTurn<Real>(columns.begin, prepare, [&](const Block<Real>& block, int64_t j) {
       const int64_t p = task.image * sizes.points_per_image + row_start + j;
       gradient->grad_output = arguments.grad_output + p * sizes.image.channels;
       if (of_points) {
         FindPointGradients(block, gradient);
-        AddMatrixGradient(count, j, row, gradient->x, gradient->y, matrix_sums);
+        AddMatrixGradient(block.count, j, row, gradient->x, gradient->y, matrix_sums);
       }
       if (of_data) AddDataGradient(block, gradient);
-    }
+    });
   }
 }
 
