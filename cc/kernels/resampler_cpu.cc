@@ -64,8 +64,8 @@ TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Colu
 }
 
 // Asks for the pixels of a block, which comes next, while another one is dealt with.
-// Points that follow a row share lines of the cache.  Along a single row, or through
-// many channels, the processor itself sees where it goes.
+// Points that follow a row share lines of the cache.  Through many channels, the
+// processor itself sees where it goes.
 template <typename Real, typename T>
 TF_STN_INLINE void Prefetch(const Block<Real>& block, const Extent<2>& image, const T* pixels) {
   constexpr int64_t kFitsTheCache = 1 << 15;
@@ -74,7 +74,6 @@ TF_STN_INLINE void Prefetch(const Block<Real>& block, const Extent<2>& image, co
   if (image.channels >= kManyChannels) return;
   const int64_t row_elements = image.row_elements();
   const int64_t rows = block.row[block.count - 1] - block.row[0];
-  if (rows == 0) return;
   const bool follows_a_row = Smaller(rows, -rows) * 8 > -block.count;
   const int step = image.channels == 1 || follows_a_row ? 4 : 1;
   for (int p = 0; p < block.count; p += step) {
