@@ -58,6 +58,7 @@ CPU_FLAGS = [
 ]
 CUDA_SOURCES = [
     "cc/kernels/resampler_gpu.cu.cc",
+    "cc/kernels/resampler_grad_gpu.cu.cc",
 ]
 HEADERS = [
     "cc/core/coordinates.h",
@@ -75,9 +76,15 @@ HEADERS = [
     "cc/kernels/cpu_stencils.h",
     "cc/kernels/cpu_vectors.h",
     "cc/kernels/cuda.h",
+    "cc/kernels/divider.h",
     "cc/kernels/functors.h",
     "cc/kernels/functors_cpu.h",
     "cc/kernels/functors_gpu.h",
+    "cc/kernels/gpu_launch.h",
+    "cc/kernels/gpu_ordered_gradient.h",
+    "cc/kernels/gpu_pixels.h",
+    "cc/kernels/gpu_points.h",
+    "cc/kernels/gpu_sums.h",
     "cc/kernels/op_support.h",
     "cc/kernels/resampler.h",
     "cc/kernels/resampler_cpu.h",

@@ -4,12 +4,15 @@
 #ifndef TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
 #define TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
 
+#include <cstdint>
 #include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "cc/core/half.h"
 #include "cc/kernels/functors.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/util/determinism.h"
 #include "xla/stream_executor/stream.h"
@@ -59,13 +62,17 @@ struct ResamplerGrad<GPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments) {
     const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
-    tensorflow::Tensor sums;
-    const bool needs_sums = grad_data != nullptr && !std::is_same_v<T, Coordinate<T>>;
-    if (needs_sums) OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &sums));
-    OP_REQUIRES_OK(context, StatusOfLaunch(LaunchResamplerGrad<Points, DeviceType<T>>(
-                                {modes, sizes, OnDevice(data), points, OnDevice(grad_output),
-                                 OnDevice(grad_data), grad_points},
-                                needs_sums ? static_cast<Coordinate<T>*>(sums.data()) : nullptr,
+    const ResamplerGradArguments<Points, DeviceType<T>> on_device = {
+        modes,      sizes, OnDevice(data), points, OnDevice(grad_output), OnDevice(grad_data),
+        grad_points};
+    tensorflow::Tensor workspace;
+    const auto bytes = static_cast<int64_t>(ResamplerGradWorkspace(on_device));
+    if (bytes > 0) {
+      OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_INT8,
+                                                     tensorflow::TensorShape({bytes}), &workspace));
+    }
+    OP_REQUIRES_OK(context, StatusOfLaunch(LaunchResamplerGrad(
+                                on_device, bytes > 0 ? workspace.data() : nullptr,
                                 tensorflow::OpDeterminismRequired(), StreamOf(context))));
   }
 };

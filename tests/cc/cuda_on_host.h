@@ -2,6 +2,7 @@
 // nvcc compiles.  Every thread of a block is a fibre; blocks run one after the
 // other.  A barrier or a shuffle switches to the next fibre until all that take
 // part have arrived; who does not arrive makes the program stop with a message.
+// Shared memory is poisoned before every block.
 
 #ifndef TF_STN_TESTS_CC_CUDA_ON_HOST_H_
 #define TF_STN_TESTS_CC_CUDA_ON_HOST_H_
@@ -70,6 +71,20 @@ struct Block {
 };
 
 inline Block* block = nullptr;
+
+struct Memory {
+  void* begin;
+  size_t bytes;
+};
+
+// All shared variables that a kernel has come across.
+inline std::vector<Memory>& SharedMemory() {
+  static std::vector<Memory> memory;
+  return memory;
+}
+
+// Fills memory with what no kernel computes: NaN, or -1.
+inline void Poison(const Memory& memory) { std::memset(memory.begin, 0xff, memory.bytes); }
 
 inline Fibre& Current() { return block->fibres[block->current]; }
 
@@ -143,6 +158,7 @@ inline void Prepare(Fibre& fibre, unsigned int thread) {
 
 inline void RunBlock(Block& next) {
   block = &next;
+  for (const Memory& memory : SharedMemory()) Poison(memory);
   for (unsigned int i = 0; i < next.fibres.size(); ++i) Prepare(next.fibres[i], i);
   for (bool running = true; running;) {
     running = false;
@@ -211,19 +227,49 @@ T atomicAdd(T* where, T value) {
   return before;
 }
 
-inline constexpr bool kHasAtomicFloat4 = true;
+// As in cc/kernels/cuda.h.
+template <typename T>
+struct Shared {
+  Shared() {
+    const cuda_on_host::Memory memory = {&value, sizeof(value)};
+    cuda_on_host::Poison(memory);
+    cuda_on_host::SharedMemory().push_back(memory);
+  }
+  T value;
+};
+
+#if defined(TF_STN_NO_ATOMIC_VECTORS)  // As on a GPU that is older.
+inline constexpr bool kHasAtomicVectors = false;
+#else
+inline constexpr bool kHasAtomicVectors = true;
+#endif
+
+struct alignas(8) float2 {
+  float x, y;
+};
 
 struct alignas(16) float4 {
   float x, y, z, w;
 };
 
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
+template <typename Vector>
+void CheckIsAligned(const Vector* where) {
+  if (reinterpret_cast<uintptr_t>(where) % alignof(Vector) == 0) return;
+  std::fprintf(stderr, "Not aligned: a vector of %zu bytes\n", sizeof(Vector));
+  std::abort();
+}
+
+inline void atomicAdd(float2* where, float2 value) {
+  CheckIsAligned(where);
+  where->x += value.x;
+  where->y += value.y;
+}
+
 inline void atomicAdd(float4* where, float4 value) {
-  if (reinterpret_cast<uintptr_t>(where) % alignof(float4) != 0) {
-    std::fprintf(stderr, "A float4 is not aligned\n");
-    std::abort();
-  }
+  CheckIsAligned(where);
   where->x += value.x;
   where->y += value.y;
   where->z += value.z;
