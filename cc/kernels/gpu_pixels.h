@@ -27,16 +27,18 @@ __device__ Channels<T, kWidth> Load(const T* __restrict__ from) {
   return *reinterpret_cast<const Channels<T, kWidth>*>(from);
 }
 
-// Reads the pixels of a stencil, of which `is_needed(k)` says which; the others and
-// those outside the image are zeros.
+// Reads the pixels of a stencil whose image begins at `start`; `is_needed(k)` says which
+// of them.  The others and those outside the image are zeros.
 template <int kWidth, typename Stencil, typename T, typename IsNeeded>
-__device__ void LoadPixels(const Stencil& stencil, const T* __restrict__ image,
-                           const IsNeeded& is_needed, Channels<T, kWidth>* pixels) {
+__device__ void LoadPixels(const Stencil& stencil, const T* __restrict__ data,
+                           typename Stencil::Index start, const IsNeeded& is_needed,
+                           Channels<T, kWidth>* pixels) {
 #pragma unroll
   for (int k = 0; k < Stencil::kCount; ++k) {
     const typename Stencil::Index offset = stencil.offset(k);
     pixels[k] = Channels<T, kWidth>{};
-    if (is_needed(k) && offset != kReadsAsZero) pixels[k] = Load<T, kWidth>(image + offset);
+    if (is_needed(k) && offset != kReadsAsZero)
+      pixels[k] = Load<T, kWidth>(data + (start + offset));
   }
 }
 

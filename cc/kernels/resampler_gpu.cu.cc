@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
     const auto is_read = [&](int k) { return stencil.weight(k) != Real(0); };
     Channels<T, kWidth> pixels[Stencil::kCount];
-    LoadPixels<kWidth>(stencil, data + n * image.elements() + first, is_read, pixels);
+    LoadPixels<kWidth>(stencil, data, n * image.elements() + first, is_read, pixels);
     Real sum[kWidth];
     for (int c = 0; c < kWidth; ++c) sum[c] = -Real(0);  // As in cc/core/resample.h.
 #pragma unroll

@@ -21,7 +21,8 @@ namespace tf_stn {
 namespace {
 
 // Adds what one point adds to its image's gradient, if kData, and writes dL/d(x, y[, z])
-// of the point, if it is wanted.
+// of the point, if it is wanted.  The image and the point's output are where the two
+// `start` say.
 //
 // `lanes` neighbouring threads, a power of two, share the channels of the point.  For
 // the gradient of the point, each keeps one inner product for each pixel of the stencil
@@ -29,19 +30,21 @@ namespace {
 // of a warp must call it, with false for `is_point` where there is none.
 template <int kWidth, bool kData, typename Stencil, typename T>
 __device__ void GradientOfPoint(const Stencil& stencil, typename Stencil::Index channels,
-                                bool is_point, int lane, int lanes, const T* __restrict__ image,
+                                bool is_point, int lane, int lanes, const T* __restrict__ data,
+                                typename Stencil::Index image_start,
                                 const T* __restrict__ grad_output,
-                                typename Stencil::Real* __restrict__ grad_image,
+                                typename Stencil::Index output_start,
+                                typename Stencil::Real* __restrict__ grad_data,
                                 bool wants_grad_point, typename Stencil::Real* grad_point) {
   using Index = typename Stencil::Index;
   using Real = typename Stencil::Real;
   Real products[Stencil::kCount] = {};
   for (Index first = is_point ? lane * kWidth : channels; first < channels;
        first += lanes * kWidth) {
-    const auto gradient = Load<T, kWidth>(grad_output + first);
+    const auto gradient = Load<T, kWidth>(grad_output + (output_start + first));
     if (!kData || wants_grad_point) {
       Channels<T, kWidth> pixels[Stencil::kCount];
-      LoadPixels<kWidth>(stencil, image + first, [](int) { return true; }, pixels);
+      LoadPixels<kWidth>(stencil, data, image_start + first, [](int) { return true; }, pixels);
 #pragma unroll
       for (int k = 0; k < Stencil::kCount; ++k) {
         if (stencil.offset(k) == kReadsAsZero) continue;
@@ -60,7 +63,7 @@ __device__ void GradientOfPoint(const Stencil& stencil, typename Stencil::Index 
         if (is_nan_or_zero || offset == kReadsAsZero) continue;
         Real parts[kWidth];
         for (int c = 0; c < kWidth; ++c) parts[c] = weight * static_cast<Real>(gradient.values[c]);
-        AtomicAdd<kWidth>(grad_image + offset + first, parts);
+        AtomicAdd<kWidth>(grad_data + (image_start + offset + first), parts);
       }
     }
   }
@@ -108,8 +111,8 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, fal
     Real point[Stencil::kRank], grad_point[Stencil::kRank];
     points.At(p, point);
     GradientOfPoint<kWidth, kData>(Stencil(image, point), image.channels, is_point, lane, lanes,
-                                   data + start, grad_output + p * image.channels,
-                                   grad_data + start, grad_warp != nullptr, grad_point);
+                                   data, start, grad_output, p * image.channels, grad_data,
+                                   grad_warp != nullptr, grad_point);
     if (!is_point || lane != 0 || grad_warp == nullptr) continue;
     for (int d = 0; d < Stencil::kRank; ++d) grad_warp[p * Stencil::kRank + d] = grad_point[d];
   }
@@ -158,8 +161,8 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, tru
       Real point[kRank], grad_point[kRank];
       points.At(p, point);
       GradientOfPoint<kWidth, kData>(Stencil(image, point), image.channels, is_point, lane, lanes,
-                                     data + start, grad_output + p.in_batch * image.channels,
-                                     grad_data + start, parts != nullptr, grad_point);
+                                     data, start, grad_output, p.in_batch * image.channels,
+                                     grad_data, parts != nullptr, grad_point);
       if (!is_point || lane != 0 || parts == nullptr) continue;
       Index pixel[kRank];
       points.PixelOf(p, pixel);
