@@ -46,7 +46,7 @@ struct Barrier {
 
 struct Fibre {
   ucontext_t context;
-  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  char* stack = nullptr;
   Dim3 thread;
   bool done = false;
   void* sanitizer_stack = nullptr;
@@ -136,7 +136,7 @@ inline void Resume(unsigned int thread) {
   block->current = thread;
   Fibre& fibre = block->fibres[thread];
   void* saved = nullptr;
-  BeforeSwitch(&saved, fibre.stack.get(), kStackBytes);
+  BeforeSwitch(&saved, fibre.stack, kStackBytes);
   swapcontext(&block->scheduler, &fibre.context);
   AfterSwitch(saved, nullptr, nullptr);
   // A full round in which nobody arrived anywhere: some thread will never come.
@@ -146,9 +146,17 @@ inline void Resume(unsigned int thread) {
   }
 }
 
+// Returns the stack of a thread, which all launches use in turn.
+inline char* StackOf(unsigned int thread) {
+  static std::vector<std::unique_ptr<char[]>> stacks;
+  while (stacks.size() <= thread) stacks.emplace_back(new char[kStackBytes]);
+  return stacks[thread].get();
+}
+
 inline void Prepare(Fibre& fibre, unsigned int thread) {
+  fibre.stack = StackOf(thread);
   getcontext(&fibre.context);
-  fibre.context.uc_stack.ss_sp = fibre.stack.get();
+  fibre.context.uc_stack.ss_sp = fibre.stack;
   fibre.context.uc_stack.ss_size = kStackBytes;
   fibre.context.uc_link = nullptr;
   fibre.thread.x = thread;
