@@ -71,6 +71,7 @@ def setup_module_of_project():
 def cuda(setup_module_of_project):
     nvcc = setup_module_of_project.find_nvcc()
     if nvcc is None:
+        assert os.environ.get("TF_STN_REQUIRE_CUDA") != "1", "TF_STN_REQUIRE_CUDA=1, but no nvcc"
         pytest.skip("no nvcc; pip install -r requirements-cuda.txt brings one")
     return setup_module_of_project.Cuda(nvcc)
 
@@ -93,6 +94,41 @@ def test_architectures_are_checked(cuda, monkeypatch):
     monkeypatch.setenv("TF_STN_CUDA_ARCHITECTURES", "60")
     with pytest.raises(SystemExit, match="from 75 on, such as 80;90, received '60'"):
         type(cuda)(cuda.nvcc)
+
+
+@pytest.fixture
+def fake_nvcc(setup_module_of_project, tmp_path):
+    """Returns the Cuda of a script that prints what nvcc prints."""
+
+    def make(version="release 13.0", architectures=("compute_90",)):
+        script = tmp_path / "nvcc"
+        listed = "\n".join(architectures)
+        script.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo '{version}' || echo '{listed}'\n")
+        script.chmod(0o755)
+        return setup_module_of_project.Cuda(script)
+
+    return make
+
+
+def test_variants_of_architectures_and_old_ones_are_left_out(fake_nvcc, monkeypatch):
+    monkeypatch.delenv("TF_STN_CUDA_ARCHITECTURES", raising=False)
+    cuda = fake_nvcc(architectures=["compute_70", "compute_89", "compute_90a", "compute_120"])
+    assert cuda.architectures == [89, 120]
+    assert cuda.architecture_flags == [
+        "-gencode=arch=compute_80,code=[sm_89]",
+        "-gencode=arch=compute_90,code=[sm_120,compute_90]",
+        "--compress-mode=size",
+    ]
+    old = fake_nvcc("release 12.4, V12.4.99")
+    assert old.architecture_flags == ["-gencode=arch=compute_90,code=[sm_90,compute_90]"]
+
+
+def test_what_is_no_nvcc_or_too_old_is_refused(fake_nvcc, monkeypatch):
+    monkeypatch.delenv("TF_STN_CUDA_ARCHITECTURES", raising=False)
+    with pytest.raises(SystemExit, match="compiles for no architecture from 75 on"):
+        fake_nvcc(architectures=["compute_60", "compute_70"])
+    with pytest.raises(SystemExit, match="names no release: is it nvcc"):
+        fake_nvcc(version="gcc 12")
 
 
 @pytest.fixture(scope="module")
