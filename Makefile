@@ -6,6 +6,7 @@ TENSORFLOW ?= 2.21
 TENSORFLOW_PACKAGE ?= tensorflow-cpu
 # For the peers of the benchmark: TensorFlow Addons needs Python 3.9 to 3.11, we 3.10 or later.
 PEER_PYTHON ?= python3.11
+MINORS ?= 2.16 2.17 2.18 2.19 2.20 2.21
 
 bin := $(VENV)/bin
 cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
@@ -65,8 +66,11 @@ wheel: $(VENV)/installed
 check-wheel: wheel
 	PYTHON=$(PYTHON) tools/check_wheel.sh dist/*.whl
 
+# With GPU kernels, where there is an nvcc, which an isolated build would not find among packages.
 compatibility: $(VENV)/installed
-	for minor in 2.16 2.17 2.18 2.19 2.20 2.21; do \
+	nvcc=$$($(bin)/python tools/toolchain.py); \
+	if [ -n "$$nvcc" ]; then export NVCC="$$nvcc" TF_STN_CUDA=1; fi; \
+	for minor in $(MINORS); do \
 		rm -rf build && \
 		TF_STN_TENSORFLOW=$$minor $(bin)/python -m build --outdir build/compatibility && \
 		PYTHON=$(PYTHON) tools/check_wheel.sh build/compatibility/*.whl || exit 1; \

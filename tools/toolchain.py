@@ -1,6 +1,7 @@
 """What the library is built against: the installed TensorFlow and the CUDA compiler.
 
-Shared by setup.py and tools/bazel/configure.py, so that both builds find the same.
+Shared by setup.py and tools/bazel/configure.py, so that both builds find the same. As a program it
+prints the path of nvcc, or nothing: for builds that do not see this environment's packages.
 """
 
 import importlib.metadata
@@ -116,3 +117,7 @@ def build_info(tensorflow: str, cuda: Cuda | None) -> str:
     }
     lines = [f"{name} = {value!r}".replace("'", '"') for name, value in info.items()]
     return "\n".join(['"""How the library was built."""', "", *lines, ""])
+
+
+if __name__ == "__main__":
+    print(find_nvcc() or "")
