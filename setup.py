@@ -7,7 +7,7 @@ Environment:
   TF_STN_TENSORFLOW   Minor version of TensorFlow for an isolated build (default 2.21).
   TF_STN_CUDA         1: with GPU kernels; 0: without; auto (default): with, if there is an nvcc.
   TF_STN_CUDA_ARCHITECTURES
-                      Such as "80;90" (default: all that nvcc knows). PTX of the newest is added.
+                      Such as "80;90" (default: all that nvcc knows). PTX for later ones is added.
   NVCC, CUDA_HOME     Where nvcc is. Otherwise it is looked for in /usr/local/cuda, then among the
                       packages of the extra `cuda`.
   TF_STN_WERROR       If 1, warnings in our files are errors.

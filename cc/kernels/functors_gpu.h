@@ -5,11 +5,9 @@
 #define TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
 
 #include <cstdint>
-#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "cc/core/half.h"
 #include "cc/kernels/functors.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
@@ -19,22 +17,6 @@
 
 namespace tf_stn {
 namespace functor {
-
-// The type by which CUDA code knows T.
-template <typename T>
-using DeviceType =
-    std::conditional_t<std::is_same_v<T, Eigen::half>, Half,
-                       std::conditional_t<std::is_same_v<T, Eigen::bfloat16>, BFloat16, T>>;
-
-template <typename T>
-const DeviceType<T>* OnDevice(const T* pointer) {
-  return reinterpret_cast<const DeviceType<T>*>(pointer);
-}
-
-template <typename T>
-DeviceType<T>* OnDevice(T* pointer) {
-  return reinterpret_cast<DeviceType<T>*>(pointer);
-}
 
 // Returns the cudaStream_t on which TensorFlow runs the op.
 inline void* StreamOf(tensorflow::OpKernelContext* context) {
@@ -51,9 +33,9 @@ struct Resampler<GPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerArguments<Points, T>& arguments) {
     const auto& [modes, sizes, data, points, output] = arguments;
-    OP_REQUIRES_OK(
-        context, StatusOfLaunch(LaunchResampler<Points, DeviceType<T>>(
-                     {modes, sizes, OnDevice(data), points, OnDevice(output)}, StreamOf(context))));
+    OP_REQUIRES_OK(context,
+                   StatusOfLaunch(LaunchResampler<Points, PlainType<T>>(
+                       {modes, sizes, ToPlain(data), points, ToPlain(output)}, StreamOf(context))));
   }
 };
 
@@ -62,9 +44,8 @@ struct ResamplerGrad<GPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments) {
     const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
-    const ResamplerGradArguments<Points, DeviceType<T>> on_device = {
-        modes,      sizes, OnDevice(data), points, OnDevice(grad_output), OnDevice(grad_data),
-        grad_points};
+    const ResamplerGradArguments<Points, PlainType<T>> on_device = {
+        modes, sizes, ToPlain(data), points, ToPlain(grad_output), ToPlain(grad_data), grad_points};
     tensorflow::Tensor workspace;
     const auto bytes = static_cast<int64_t>(ResamplerGradWorkspace(on_device));
     if (bytes > 0) {
