@@ -52,9 +52,11 @@ struct Fibre {
   void* sanitizer_stack = nullptr;
 };
 
+// What lanes exchange stays for one exchange more: until all of them have arrived there,
+// and so have read it.
 struct Warp {
   Barrier barrier;
-  uint64_t exchanged[kWarpSize];
+  uint64_t exchanged[2][kWarpSize];
 };
 
 struct Block {
@@ -185,15 +187,14 @@ auto Exchange(T value, const Read& read) {
   static_assert(sizeof(T) <= sizeof(uint64_t));
   const unsigned int thread = Current().thread.x;
   Warp& warp = block->warps[thread / kWarpSize];
-  std::memcpy(&warp.exchanged[thread % kWarpSize], &value, sizeof(T));
+  uint64_t* exchanged = warp.exchanged[warp.barrier.generation % 2];
+  std::memcpy(&exchanged[thread % kWarpSize], &value, sizeof(T));
   Wait(warp.barrier, kWarpSize);
-  const auto result = read([&](unsigned int lane) {
+  return read([&](unsigned int lane) {
     T other;
-    std::memcpy(&other, &warp.exchanged[lane], sizeof(T));
+    std::memcpy(&other, &exchanged[lane], sizeof(T));
     return other;
   });
-  Wait(warp.barrier, kWarpSize);
-  return result;
 }
 
 }  // namespace cuda_on_host
