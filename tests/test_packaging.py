@@ -36,7 +36,7 @@ def test_setup_and_bazel_build_the_same_files_in_the_same_way():
 def test_every_source_file_is_listed():
     lists = lists_of("setup.py", "SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
     files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
-    assert sorted(sum(lists, [])) == sorted(files)
+    assert sorted(source for sources in lists for source in sources) == sorted(files)
 
 
 def test_public_names():
