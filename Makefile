@@ -76,6 +76,7 @@ compatibility: $(VENV)/installed
 		TF_STN_TENSORFLOW=$$minor $(bin)/python -m build --outdir build/compatibility && \
 		PYTHON=$(PYTHON) tools/check_wheel.sh build/compatibility/*.whl || exit 1; \
 	done
+	rm -rf *.egg-info  # Of the last of them; tests would take it for that of the installed one.
 
 bazel: $(VENV)/installed
 	$(bin)/python tools/bazel/configure.py
