@@ -6,6 +6,7 @@ TENSORFLOW ?= 2.21
 TENSORFLOW_PACKAGE ?= tensorflow-cpu
 # For the peers of the benchmark: TensorFlow Addons needs Python 3.9 to 3.11, we 3.10 or later.
 PEER_PYTHON ?= python3.11
+MINORS ?= 2.16 2.17 2.18 2.19 2.20 2.21
 
 bin := $(VENV)/bin
 cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
@@ -42,7 +43,8 @@ test-gpu:
 test-gpu-here: $(VENV)/installed
 	TF_STN_REQUIRE_GPU=1 $(bin)/python -m pytest tests/test_resampler_forward.py \
 		tests/test_resampler_gradient.py tests/test_edge_cases.py tests/test_errors.py \
-		tests/test_affine_grid.py tests/test_execution.py tests/test_layer.py $(PYTEST_ARGUMENTS)
+		tests/test_affine_grid.py tests/test_affine_resampler.py tests/test_execution.py \
+		tests/test_layer.py $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/installed
 	$(bin)/ruff check .
@@ -65,12 +67,16 @@ wheel: $(VENV)/installed
 check-wheel: wheel
 	PYTHON=$(PYTHON) tools/check_wheel.sh dist/*.whl
 
+# With GPU kernels, where there is an nvcc, which an isolated build would not find among packages.
 compatibility: $(VENV)/installed
-	for minor in 2.16 2.17 2.18 2.19 2.20 2.21; do \
+	nvcc=$$($(bin)/python tools/toolchain.py); \
+	if [ -n "$$nvcc" ]; then export NVCC="$$nvcc" TF_STN_CUDA=1; fi; \
+	for minor in $(MINORS); do \
 		rm -rf build && \
 		TF_STN_TENSORFLOW=$$minor $(bin)/python -m build --outdir build/compatibility && \
 		PYTHON=$(PYTHON) tools/check_wheel.sh build/compatibility/*.whl || exit 1; \
 	done
+	rm -rf *.egg-info  # Of the last of them; tests would take it for that of the installed one.
 
 bazel: $(VENV)/installed
 	$(bin)/python tools/bazel/configure.py

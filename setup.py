@@ -7,7 +7,7 @@ Environment:
   TF_STN_TENSORFLOW   Minor version of TensorFlow for an isolated build (default 2.21).
   TF_STN_CUDA         1: with GPU kernels; 0: without; auto (default): with, if there is an nvcc.
   TF_STN_CUDA_ARCHITECTURES
-                      Such as "80;90" (default: all that nvcc knows). PTX of the newest is added.
+                      Such as "80;90" (default: all that nvcc knows). PTX for later ones is added.
   NVCC, CUDA_HOME     Where nvcc is. Otherwise it is looked for in /usr/local/cuda, then among the
                       packages of the extra `cuda`.
   TF_STN_WERROR       If 1, warnings in our files are errors.
@@ -58,6 +58,7 @@ CPU_FLAGS = [
 ]
 CUDA_SOURCES = [
     "cc/kernels/resampler_gpu.cu.cc",
+    "cc/kernels/resampler_grad_gpu.cu.cc",
 ]
 HEADERS = [
     "cc/core/coordinates.h",
@@ -75,9 +76,15 @@ HEADERS = [
     "cc/kernels/cpu_stencils.h",
     "cc/kernels/cpu_vectors.h",
     "cc/kernels/cuda.h",
+    "cc/kernels/divider.h",
     "cc/kernels/functors.h",
     "cc/kernels/functors_cpu.h",
     "cc/kernels/functors_gpu.h",
+    "cc/kernels/gpu_launch.h",
+    "cc/kernels/gpu_ordered_gradient.h",
+    "cc/kernels/gpu_pixels.h",
+    "cc/kernels/gpu_points.h",
+    "cc/kernels/gpu_sums.h",
     "cc/kernels/op_support.h",
     "cc/kernels/resampler.h",
     "cc/kernels/resampler_cpu.h",

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -35,7 +36,7 @@ def test_setup_and_bazel_build_the_same_files_in_the_same_way():
 def test_every_source_file_is_listed():
     lists = lists_of("setup.py", "SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
     files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
-    assert sorted(sum(lists, [])) == sorted(files)
+    assert sorted(source for sources in lists for source in sources) == sorted(files)
 
 
 def test_public_names():
@@ -160,6 +161,21 @@ with concurrent.futures.ThreadPoolExecutor(8) as pool:
 assert len(calls) == 1 and len(set(map(id, modules))) == 1, calls
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_library_shows_nothing_of_cuda_and_needs_no_driver():
+    """Symbols of its CUDA runtime could be taken for those of TensorFlow's own."""
+    library = pathlib.Path(tf_stn.__file__).parent / "_tf_stn.so"
+
+    def lines(*command):
+        text = subprocess.run([*command, library], check=True, capture_output=True, text=True)
+        return text.stdout.splitlines()
+
+    exported = [line.split()[-1] for line in lines("nm", "-D", "--defined-only")]
+    assert not [name for name in exported if re.search(r"^_*(cuda|cu[A-Z]|nv|fatbin)", name)]
+    needed = [line for line in lines("readelf", "-d") if "NEEDED" in line]
+    assert any("libtensorflow_framework" in line for line in needed)
+    assert not [line for line in needed if "cuda" in line]
 
 
 def test_concurrent_calls_do_not_disturb_each_other(rng):

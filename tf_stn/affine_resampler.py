@@ -70,9 +70,9 @@ def affine_resampler(
       for bit, where the sizes are equal.
 
     Gradients:
-      `data`: as in `resampler`. `theta`: exact; summed over all points in float64 and in a fixed
-      order. Only the gradients that somebody needs are computed. Gradients of gradients are not
-      defined yet, and asking for one raises a LookupError.
+      `data`: as in `resampler`. `theta`: exact; summed over all points in a fixed order, without
+      the rounding of a float32 sum. Only the gradients that somebody needs are computed. Gradients
+      of gradients are not defined yet, and asking for one raises a LookupError.
 
     XLA:
       There is no XLA kernel; see `resampler`.

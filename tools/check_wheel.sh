@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs a wheel, with the TensorFlow that its extra `cpu` names and nothing else, into an
-# environment of its own, and trains with it there.
+# environment of its own, and trains with it there.  With TF_STN_CUDA=1 the wheel must have GPU
+# kernels.
 #
 # Usage: tools/check_wheel.sh dist/tf_stn-*.whl
 

@@ -1,6 +1,7 @@
 """Runs an installed tf_stn once from end to end; needs TensorFlow and NumPy alone."""
 
 import importlib.metadata
+import os
 import pathlib
 import tempfile
 
@@ -9,9 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 import tf_stn
+from tf_stn import _build_info
 
 
 def main() -> None:
+    if os.environ.get("TF_STN_CUDA") == "1":
+        assert _build_info.CUDA, "TF_STN_CUDA=1, but the wheel has no GPU kernels"
     rng = np.random.default_rng(0)
     data, warp = (
         tf.constant(rng.normal(size=[2, 5, 6, 3])),
@@ -38,6 +42,7 @@ def main() -> None:
     where = pathlib.Path(tf_stn.__file__).parent
     version = importlib.metadata.version("tf-stn")
     print(f"tf-stn {version} works with TensorFlow {tf.__version__} in {where}")
+    print(f"built with CUDA {_build_info.CUDA}" if _build_info.CUDA else "built without CUDA")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the library is built against: the installed TensorFlow and the CUDA compiler.
 
-Shared by setup.py and tools/bazel/configure.py, so that both builds find the same.
+Shared by setup.py and tools/bazel/configure.py, so that both builds find the same. As a program it
+prints the path of nvcc, or nothing: for builds that do not see this environment's packages.
 """
 
 import importlib.metadata
@@ -10,6 +11,9 @@ import pathlib
 import re
 import shutil
 import subprocess
+
+# The architectures that a new virtual one begins with, as far as it matters to our code.
+FAMILIES = (75, 80, 90)
 
 
 def installed_tensorflow() -> pathlib.Path | None:
@@ -47,16 +51,22 @@ class Cuda:
 
     def __init__(self, nvcc: pathlib.Path) -> None:
         self.nvcc = nvcc.absolute()
-        self.version = re.search(r"release ([0-9.]+)", self.output_of("--version")).group(1)
+        version = re.search(r"release ([0-9.]+)", self.output_of("--version"))
+        if version is None:
+            raise SystemExit(f"{nvcc} --version names no release: is it nvcc?")
+        self.version = version.group(1)
         wanted = os.environ.get("TF_STN_CUDA_ARCHITECTURES")
         if wanted and not re.fullmatch(r"(7[5-9]|[89]\d|1\d\d)(;(7[5-9]|[89]\d|1\d\d))*", wanted):
             raise SystemExit(
                 "TF_STN_CUDA_ARCHITECTURES must be numbers from 75 on, such as 80;90, "
                 f"received {wanted!r}"
             )
-        names = wanted.split(";") if wanted else self.output_of("--list-gpu-arch").split()
-        numbers = {int(name.removeprefix("compute_")) for name in names}
-        self.architectures = sorted(number for number in numbers if number >= 75)
+        # Names such as compute_90a are of variants, which later architectures do not run.
+        listed = re.findall(r"compute_(\d+)$", self.output_of("--list-gpu-arch"), re.MULTILINE)
+        numbers = set(map(int, wanted.split(";") if wanted else listed))
+        self.architectures = sorted(number for number in numbers if number >= FAMILIES[0])
+        if not self.architectures:
+            raise SystemExit(f"{nvcc} compiles for no architecture from {FAMILIES[0]} on")
 
     def output_of(self, option: str) -> str:
         """Returns what nvcc prints when called with the option."""
@@ -69,10 +79,25 @@ class Cuda:
 
     @property
     def architecture_flags(self) -> list[str]:
-        """Machine code for each architecture, and PTX for those to come."""
-        flags = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in self.architectures]
-        newest = self.architectures[-1]
-        return [*flags, f"-gencode=arch=compute_{newest},code=compute_{newest}"]
+        """Machine code for each architecture, and PTX for those to come.
+
+        Those of a family have their PTX in common, which halves the time; our code asks for nothing
+        that is newer than the last family.
+        """
+        families: dict[int, list[str]] = {}
+        for architecture in self.architectures:
+            family = max(first for first in FAMILIES if first <= architecture)
+            families.setdefault(family, []).append(f"sm_{architecture}")
+        families[max(families)].append(f"compute_{max(families)}")
+        return [
+            *(f"-gencode=arch=compute_{f},code=[{','.join(c)}]" for f, c in families.items()),
+            *self.compression_flags,
+        ]
+
+    @property
+    def compression_flags(self) -> list[str]:
+        """Makes the library smaller, where every driver for this CUDA can read that."""
+        return ["--compress-mode=size"] if int(self.version.split(".")[0]) >= 13 else []
 
     @property
     def runtime(self) -> pathlib.Path:
@@ -92,3 +117,7 @@ def build_info(tensorflow: str, cuda: Cuda | None) -> str:
     }
     lines = [f"{name} = {value!r}".replace("'", '"') for name, value in info.items()]
     return "\n".join(['"""How the library was built."""', "", *lines, ""])
+
+
+if __name__ == "__main__":
+    print(find_nvcc() or "")

@@ -66,16 +66,22 @@ struct AffinePoints {
     return point;
   }
 
+  // Writes where the matrix that begins at `row` maps a pixel.
   template <typename Index>
-  TF_STN_HD void At(Index point, Real* coordinates) const {
-    Index pixel[kRank];
-    const Real* row = matrix + PixelOf(point, pixel) * kParameters;
+  TF_STN_HD static void Map(const Real* row, const Index* pixel, Real* coordinates) {
     for (int d = 0; d < kRank; ++d, row += kRank + 1) {
       // From the slowest axis on, as tf_stn.affine_grid adds them.
       Real sum = row[kRank];
       for (int k = kRank - 1; k >= 0; --k) sum += row[k] * static_cast<Real>(pixel[k]);
       coordinates[d] = sum;
     }
+  }
+
+  template <typename Index>
+  TF_STN_HD void At(Index point, Real* coordinates) const {
+    Index pixel[kRank];
+    const Index image = PixelOf(point, pixel);
+    Map(matrix + image * kParameters, pixel, coordinates);
   }
 };
 

@@ -13,13 +13,20 @@
 
 namespace tf_stn {
 
-// Whether four neighbouring floats can be added to memory in one atomic access,
+// A variable in the memory that a block shares: __shared__ Shared<int[32]> numbers.
+// It is uninitialised in every block; the test sees to it that nobody relies on more.
+template <typename T>
+struct Shared {
+  T value;
+};
+
+// Whether two or four neighbouring floats can be added to memory in one atomic access,
 // by the device and by a compiler that is not too old to say so.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && \
     (__CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ >= 4))
-inline constexpr bool kHasAtomicFloat4 = true;
+inline constexpr bool kHasAtomicVectors = true;
 #else
-inline constexpr bool kHasAtomicFloat4 = false;
+inline constexpr bool kHasAtomicVectors = false;
 #endif
 
 // Runs `kernel` on `stream`.  Returns null, or what went wrong.

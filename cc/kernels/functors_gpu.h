@@ -4,34 +4,19 @@
 #ifndef TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
 #define TF_STN_CC_KERNELS_FUNCTORS_GPU_H_
 
-#include <type_traits>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "cc/core/half.h"
 #include "cc/kernels/functors.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/util/determinism.h"
 #include "xla/stream_executor/stream.h"
 
 namespace tf_stn {
 namespace functor {
-
-// The type by which CUDA code knows T.
-template <typename T>
-using DeviceType =
-    std::conditional_t<std::is_same_v<T, Eigen::half>, Half,
-                       std::conditional_t<std::is_same_v<T, Eigen::bfloat16>, BFloat16, T>>;
-
-template <typename T>
-const DeviceType<T>* OnDevice(const T* pointer) {
-  return reinterpret_cast<const DeviceType<T>*>(pointer);
-}
-
-template <typename T>
-DeviceType<T>* OnDevice(T* pointer) {
-  return reinterpret_cast<DeviceType<T>*>(pointer);
-}
 
 // Returns the cudaStream_t on which TensorFlow runs the op.
 inline void* StreamOf(tensorflow::OpKernelContext* context) {
@@ -48,9 +33,9 @@ struct Resampler<GPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerArguments<Points, T>& arguments) {
     const auto& [modes, sizes, data, points, output] = arguments;
-    OP_REQUIRES_OK(
-        context, StatusOfLaunch(LaunchResampler<Points, DeviceType<T>>(
-                     {modes, sizes, OnDevice(data), points, OnDevice(output)}, StreamOf(context))));
+    OP_REQUIRES_OK(context,
+                   StatusOfLaunch(LaunchResampler<Points, PlainType<T>>(
+                       {modes, sizes, ToPlain(data), points, ToPlain(output)}, StreamOf(context))));
   }
 };
 
@@ -59,13 +44,16 @@ struct ResamplerGrad<GPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments) {
     const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
-    tensorflow::Tensor sums;
-    const bool needs_sums = grad_data != nullptr && !std::is_same_v<T, Coordinate<T>>;
-    if (needs_sums) OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &sums));
-    OP_REQUIRES_OK(context, StatusOfLaunch(LaunchResamplerGrad<Points, DeviceType<T>>(
-                                {modes, sizes, OnDevice(data), points, OnDevice(grad_output),
-                                 OnDevice(grad_data), grad_points},
-                                needs_sums ? static_cast<Coordinate<T>*>(sums.data()) : nullptr,
+    const ResamplerGradArguments<Points, PlainType<T>> on_device = {
+        modes, sizes, ToPlain(data), points, ToPlain(grad_output), ToPlain(grad_data), grad_points};
+    tensorflow::Tensor workspace;
+    const auto bytes = static_cast<int64_t>(ResamplerGradWorkspace(on_device));
+    if (bytes > 0) {
+      OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_INT8,
+                                                     tensorflow::TensorShape({bytes}), &workspace));
+    }
+    OP_REQUIRES_OK(context, StatusOfLaunch(LaunchResamplerGrad(
+                                on_device, bytes > 0 ? workspace.data() : nullptr,
                                 tensorflow::OpDeterminismRequired(), StreamOf(context))));
   }
 };

@@ -4,6 +4,7 @@
 #ifndef TF_STN_CC_KERNELS_RESAMPLER_H_
 #define TF_STN_CC_KERNELS_RESAMPLER_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "cc/core/coordinates.h"
@@ -49,12 +50,17 @@ struct ResamplerGradArguments {
 template <typename Points, typename T>
 const char* LaunchResampler(const ResamplerArguments<Points, T>& arguments, void* stream);
 
-// `sums` is room for as many numbers as grad_data has, where that is needed and
-// T is a half type; otherwise it is not used.  `deterministic` asks for the same
-// bits in every run, at the price of more time.
+// Returns the bytes of device memory that LaunchResamplerGrad() needs while it runs:
+// for sums of half types, and for parts of the gradient of a matrix.
 template <typename Points, typename T>
-const char* LaunchResamplerGrad(const ResamplerGradArguments<Points, T>& arguments,
-                                Coordinate<T>* sums, bool deterministic, void* stream);
+size_t ResamplerGradWorkspace(const ResamplerGradArguments<Points, T>& arguments);
+
+// `workspace` begins at a multiple of 16 bytes; null if none is needed.
+// `deterministic` asks for the same bits of grad_data in every run, at the price of
+// more time; grad_points always has them.
+template <typename Points, typename T>
+const char* LaunchResamplerGrad(const ResamplerGradArguments<Points, T>& arguments, void* workspace,
+                                bool deterministic, void* stream);
 
 }  // namespace tf_stn
 

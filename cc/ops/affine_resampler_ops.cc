@@ -102,7 +102,8 @@ point there,
     grad_matrix[n, 1] = sum over points of gy (column, row, 1)
 
 which is summed in float64 and in a fixed order, so that the result does not depend
-on the number of threads.  No gradient per point is ever stored.
+on the number of threads.  (A thread of a GPU sums float32 with what rounding loses,
+then all of them float64.)  No gradient per point is ever stored.
 
 Only what somebody needs is computed, as in `TfStn>ResamplerGrad`.
 

@@ -2,6 +2,7 @@
 // nvcc compiles.  Every thread of a block is a fibre; blocks run one after the
 // other.  A barrier or a shuffle switches to the next fibre until all that take
 // part have arrived; who does not arrive makes the program stop with a message.
+// Shared memory is poisoned before every block.
 
 #ifndef TF_STN_TESTS_CC_CUDA_ON_HOST_H_
 #define TF_STN_TESTS_CC_CUDA_ON_HOST_H_
@@ -45,15 +46,17 @@ struct Barrier {
 
 struct Fibre {
   ucontext_t context;
-  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  char* stack = nullptr;
   Dim3 thread;
   bool done = false;
   void* sanitizer_stack = nullptr;
 };
 
+// What lanes exchange stays for one exchange more: until all of them have arrived there,
+// and so have read it.
 struct Warp {
   Barrier barrier;
-  uint64_t exchanged[kWarpSize];
+  uint64_t exchanged[2][kWarpSize];
 };
 
 struct Block {
@@ -70,6 +73,20 @@ struct Block {
 };
 
 inline Block* block = nullptr;
+
+struct Memory {
+  void* begin;
+  size_t bytes;
+};
+
+// All shared variables that a kernel has come across.
+inline std::vector<Memory>& SharedMemory() {
+  static std::vector<Memory> memory;
+  return memory;
+}
+
+// Fills memory with what no kernel computes: NaN, or -1.
+inline void Poison(const Memory& memory) { std::memset(memory.begin, 0xff, memory.bytes); }
 
 inline Fibre& Current() { return block->fibres[block->current]; }
 
@@ -121,7 +138,7 @@ inline void Resume(unsigned int thread) {
   block->current = thread;
   Fibre& fibre = block->fibres[thread];
   void* saved = nullptr;
-  BeforeSwitch(&saved, fibre.stack.get(), kStackBytes);
+  BeforeSwitch(&saved, fibre.stack, kStackBytes);
   swapcontext(&block->scheduler, &fibre.context);
   AfterSwitch(saved, nullptr, nullptr);
   // A full round in which nobody arrived anywhere: some thread will never come.
@@ -131,9 +148,17 @@ inline void Resume(unsigned int thread) {
   }
 }
 
+// Returns the stack of a thread, which all launches use in turn.
+inline char* StackOf(unsigned int thread) {
+  static std::vector<std::unique_ptr<char[]>> stacks;
+  while (stacks.size() <= thread) stacks.emplace_back(new char[kStackBytes]);
+  return stacks[thread].get();
+}
+
 inline void Prepare(Fibre& fibre, unsigned int thread) {
+  fibre.stack = StackOf(thread);
   getcontext(&fibre.context);
-  fibre.context.uc_stack.ss_sp = fibre.stack.get();
+  fibre.context.uc_stack.ss_sp = fibre.stack;
   fibre.context.uc_stack.ss_size = kStackBytes;
   fibre.context.uc_link = nullptr;
   fibre.thread.x = thread;
@@ -143,6 +168,7 @@ inline void Prepare(Fibre& fibre, unsigned int thread) {
 
 inline void RunBlock(Block& next) {
   block = &next;
+  for (const Memory& memory : SharedMemory()) Poison(memory);
   for (unsigned int i = 0; i < next.fibres.size(); ++i) Prepare(next.fibres[i], i);
   for (bool running = true; running;) {
     running = false;
@@ -161,15 +187,14 @@ auto Exchange(T value, const Read& read) {
   static_assert(sizeof(T) <= sizeof(uint64_t));
   const unsigned int thread = Current().thread.x;
   Warp& warp = block->warps[thread / kWarpSize];
-  std::memcpy(&warp.exchanged[thread % kWarpSize], &value, sizeof(T));
+  uint64_t* exchanged = warp.exchanged[warp.barrier.generation % 2];
+  std::memcpy(&exchanged[thread % kWarpSize], &value, sizeof(T));
   Wait(warp.barrier, kWarpSize);
-  const auto result = read([&](unsigned int lane) {
+  return read([&](unsigned int lane) {
     T other;
-    std::memcpy(&other, &warp.exchanged[lane], sizeof(T));
+    std::memcpy(&other, &exchanged[lane], sizeof(T));
     return other;
   });
-  Wait(warp.barrier, kWarpSize);
-  return result;
 }
 
 }  // namespace cuda_on_host
@@ -211,19 +236,49 @@ T atomicAdd(T* where, T value) {
   return before;
 }
 
-inline constexpr bool kHasAtomicFloat4 = true;
+// As in cc/kernels/cuda.h.
+template <typename T>
+struct Shared {
+  Shared() {
+    const cuda_on_host::Memory memory = {&value, sizeof(value)};
+    cuda_on_host::Poison(memory);
+    cuda_on_host::SharedMemory().push_back(memory);
+  }
+  T value;
+};
+
+#if defined(TF_STN_NO_ATOMIC_VECTORS)  // As on a GPU that is older.
+inline constexpr bool kHasAtomicVectors = false;
+#else
+inline constexpr bool kHasAtomicVectors = true;
+#endif
+
+struct alignas(8) float2 {
+  float x, y;
+};
 
 struct alignas(16) float4 {
   float x, y, z, w;
 };
 
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
+template <typename Vector>
+void CheckIsAligned(const Vector* where) {
+  if (reinterpret_cast<uintptr_t>(where) % alignof(Vector) == 0) return;
+  std::fprintf(stderr, "Not aligned: a vector of %zu bytes\n", sizeof(Vector));
+  std::abort();
+}
+
+inline void atomicAdd(float2* where, float2 value) {
+  CheckIsAligned(where);
+  where->x += value.x;
+  where->y += value.y;
+}
+
 inline void atomicAdd(float4* where, float4 value) {
-  if (reinterpret_cast<uintptr_t>(where) % alignof(float4) != 0) {
-    std::fprintf(stderr, "A float4 is not aligned\n");
-    std::abort();
-  }
+  CheckIsAligned(where);
   where->x += value.x;
   where->y += value.y;
   where->z += value.z;

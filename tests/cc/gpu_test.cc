@@ -1,8 +1,13 @@
 // Runs the CUDA kernels on the host and holds them against the CPU's loops, over
 // sizes that do not fill a block, a warp or an access, and over all edge rules.
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -11,8 +16,11 @@
 #include <type_traits>
 #include <vector>
 
+#include "cc/core/coordinates.h"
 #include "cc/core/half.h"
 #include "cc/core/resample.h"
+#include "cc/kernels/divider.h"
+#include "cc/kernels/gpu_sums.h"
 #include "cc/kernels/resampler.h"
 #include "tests/cc/check.h"
 #include "tests/cc/cuda_on_host.h"
@@ -103,28 +111,48 @@ std::string Name(const Case& c) {
 }
 
 template <typename T>
+using CpuStencil = Stencil<2, Linear, Zeros, Coordinate<T>>;
+
+template <typename T>
+void Fill(std::mt19937& rng, Memory<T>& memory) {
+  std::uniform_real_distribution<double> value(-1, 1);
+  for (int64_t i = 0; i < memory.size(); ++i) memory[i] = T(static_cast<Coordinate<T>>(value(rng)));
+}
+
+// Images and gradients of the outputs, with points yet to come.
+template <typename T>
 struct Problem {
   using Real = Coordinate<T>;
-  using CpuStencil = Stencil<2, Linear, Zeros, Real>;
 
   explicit Problem(const Case& c)
       : sizes{{{c.height, c.width}, c.channels}, c.images, c.points},
         data(sizes.images * sizes.image.elements(), c.shift),
-        warp(sizes.points() * 2, c.shift),
         grad_output(sizes.points() * c.channels, c.shift) {
-    std::mt19937 rng(1);
-    std::uniform_real_distribution<double> value(-1, 1), place(-2, 7);
-    for (int64_t i = 0; i < data.size(); ++i) data[i] = T(static_cast<Real>(value(rng)));
-    for (int64_t i = 0; i < grad_output.size(); ++i) {
-      grad_output[i] = T(static_cast<Real>(value(rng)));
-    }
+    Fill(rng, data);
+    Fill(rng, grad_output);
     const double odd_pixels[] = {kNaN, kInf, -kInf, -0.0};
     for (int64_t i = 0; c.odd_pixels && i < data.size(); i += 7) {
       data[i] = T(static_cast<Real>(odd_pixels[i / 7 % 4]));
     }
+  }
+
+  std::mt19937 rng{1};
+  ResamplerSizes<2> sizes;
+  Memory<T> data;
+  Memory<T> grad_output;
+};
+
+// Points anywhere in and around the image, some of them odd.
+template <typename T>
+struct WarpProblem : Problem<T> {
+  using typename Problem<T>::Real;
+  using Points = WarpPoints<2, Real>;
+
+  explicit WarpProblem(const Case& c) : Problem<T>(c), warp(this->sizes.points() * 2, c.shift) {
+    std::uniform_real_distribution<double> place(-2, 7);
     const double scale = c.height > 100 ? c.height / 7.0 : 1;
     for (int64_t i = 0; i < warp.size(); ++i) {
-      const double at = place(rng) * (i % 2 == 1 ? scale : 1);
+      const double at = place(this->rng) * (i % 2 == 1 ? scale : 1);
       // Beside odd pixels, many coordinates are pixel centres, which must not read them.
       const bool is_centre = c.odd_pixels && i % 3 != 0;
       warp[i] = static_cast<Real>(c.crowded ? 1.5 : is_centre ? std::floor(at) : at);
@@ -138,12 +166,68 @@ struct Problem {
     }
   }
 
-  WarpPoints<2, Real> points() { return {warp.data()}; }
+  Points points() { return {warp.data()}; }
+  int64_t parameters() const { return warp.size(); }
 
-  ResamplerSizes<2> sizes;
-  Memory<T> data;
+  void PointsGradientOnCpu(Real* grad_points) {
+    const auto& sizes = this->sizes;
+    WarpGradientOfPoints<CpuStencil<T>>(sizes.image, points(), sizes.points_per_image,
+                                        this->data.data(), this->grad_output.data(), 0,
+                                        sizes.points(), grad_points);
+  }
+
   Memory<Real> warp;
-  Memory<T> grad_output;
+};
+
+// Outputs of as many pixels as there are points, in rows that fill no warp; each image
+// has another matrix.
+template <typename T>
+struct AffineProblem : Problem<T> {
+  using typename Problem<T>::Real;
+  using Points = AffinePoints<2, Real>;
+
+  explicit AffineProblem(const Case& c)
+      : Problem<T>(c), matrix(c.images * Points::kParameters, c.shift) {
+    for (const int64_t side : {31, 7, 3}) {
+      if (width == 1 && c.points % side == 0) width = side;
+    }
+    const double columns = static_cast<double>(width);
+    const double rows = static_cast<double>(c.points) / columns;
+    std::uniform_real_distribution<double> value(-1, 1);
+    const auto random = [&] { return value(this->rng); };
+    for (int64_t n = 0; n < c.images; ++n) {
+      // About from one end of the image to the other, and turned; or pixels on pixels.
+      const double along_x = static_cast<double>(c.width) / columns;
+      const double along_y = static_cast<double>(c.height) / rows;
+      const double turned[] = {
+          along_x * (1 + 0.3 * random()), 0.1 * random(), random(), 0.1 * random(),
+          along_y * (1 + 0.3 * random()), random()};
+      const double straight[] = {1, 0, -1, 0, -1, static_cast<double>(c.height)};
+      const double crowded[] = {0, 0, 1.5, 0, 0, 1.5};
+      const double* values = c.crowded ? crowded : c.odd_pixels && n % 2 == 0 ? straight : turned;
+      for (int i = 0; i < Points::kParameters; ++i) {
+        matrix[n * Points::kParameters + i] = static_cast<Real>(values[i]);
+      }
+      // The last of several images is nowhere.
+      const double odd[] = {kNaN, kInf, 1e30};
+      if (n > 0 && n + 1 == c.images) {
+        matrix[n * Points::kParameters + 2] = static_cast<Real>(odd[c.channels % 3]);
+      }
+    }
+  }
+
+  Points points() { return {matrix.data(), {this->sizes.points_per_image / width, width}}; }
+  int64_t parameters() const { return matrix.size(); }
+
+  void PointsGradientOnCpu(Real* grad_points) {
+    const auto& sizes = this->sizes;
+    MatrixGradientOfImages<CpuStencil<T>>(sizes.image, points(), sizes.points_per_image,
+                                          this->data.data(), this->grad_output.data(), 0,
+                                          sizes.images, grad_points);
+  }
+
+  int64_t width = 1;
+  Memory<Real> matrix;
 };
 
 template <typename T>
@@ -164,72 +248,108 @@ void CheckEqual(Memory<T>& gpu, Memory<T>& cpu, double tolerance, const std::str
   }
 }
 
-template <typename T>
+template <typename Problem, typename T>
 void CheckForward(const Case& c) {
-  Problem<T> problem(c);
+  Problem problem(c);
   Memory<T> gpu(problem.grad_output.size(), c.shift, T(static_cast<Coordinate<T>>(kNaN)));
   Memory<T> cpu(problem.grad_output.size(), 0);
   const auto& sizes = problem.sizes;
-  const char* error = LaunchResampler<WarpPoints<2, Coordinate<T>>, T>(
+  const char* error = LaunchResampler<typename Problem::Points, T>(
       {Modes(), sizes, problem.data.data(), problem.points(), gpu.data()}, nullptr);
   CHECK(error == nullptr);
-  SamplePoints<typename Problem<T>::CpuStencil>(sizes.image, problem.points(),
-                                                sizes.points_per_image, problem.data.data(), 0,
-                                                sizes.points(), cpu.data());
+  SamplePoints<CpuStencil<T>>(sizes.image, problem.points(), sizes.points_per_image,
+                              problem.data.data(), 0, sizes.points(), cpu.data());
   CheckEqual(gpu, cpu, 0, "forward, " + Name(c));  // The same sums in the same order.
 }
 
-template <typename T>
-void CheckGradient(const Case& c, bool deterministic, bool needs_data, bool needs_warp) {
+template <typename Problem, typename T>
+void CheckGradient(const Case& c, bool deterministic, bool needs_data, bool needs_points) {
   using Real = Coordinate<T>;
-  using CpuStencil = typename Problem<T>::CpuStencil;
-  Problem<T> problem(c);
+  Problem problem(c);
   const auto& sizes = problem.sizes;
   const T stale = T(static_cast<Real>(kNaN));
   Memory<T> gpu_data(problem.data.size(), c.shift, stale), cpu_data(problem.data.size(), 0);
-  Memory<Real> gpu_warp(problem.warp.size(), c.shift, static_cast<Real>(kNaN));
-  Memory<Real> cpu_warp(problem.warp.size(), 0),
-      sums(problem.data.size(), c.shift, static_cast<Real>(kNaN));
-  const char* error = LaunchResamplerGrad<WarpPoints<2, Real>, T>(
-      {Modes(), sizes, problem.data.data(), problem.points(), problem.grad_output.data(),
-       needs_data ? gpu_data.data() : nullptr, needs_warp ? gpu_warp.data() : nullptr},
-      sums.data(), deterministic, nullptr);
+  Memory<Real> gpu_points(problem.parameters(), c.shift, static_cast<Real>(kNaN));
+  Memory<Real> cpu_points(problem.parameters(), 0);
+  const ResamplerGradArguments<typename Problem::Points, T> arguments = {
+      Modes(),
+      sizes,
+      problem.data.data(),
+      problem.points(),
+      problem.grad_output.data(),
+      needs_data ? gpu_data.data() : nullptr,
+      needs_points ? gpu_points.data() : nullptr};
+  Memory<double> workspace(
+      static_cast<int64_t>((ResamplerGradWorkspace(arguments) + sizeof(double) - 1) /
+                           sizeof(double)),
+      0, kNaN);
+  const char* error =
+      LaunchResamplerGrad(arguments, workspace.data(), deterministic, /*stream=*/nullptr);
   CHECK(error == nullptr);
 
   Memory<Real> cpu_sums(problem.data.size(), 0);
   for (int64_t n = 0; n < sizes.images; ++n) {
-    DataGradientOfRows<CpuStencil>(sizes.image, problem.points(), sizes.points_per_image,
-                                   problem.grad_output.data(), n, 0, sizes.image.size[0],
-                                   cpu_sums.data() + n * sizes.image.elements());
+    DataGradientOfRows<CpuStencil<T>>(sizes.image, problem.points(), sizes.points_per_image,
+                                      problem.grad_output.data(), n, 0, sizes.image.size[0],
+                                      cpu_sums.data() + n * sizes.image.elements());
   }
   for (int64_t i = 0; i < cpu_data.size(); ++i) cpu_data[i] = static_cast<T>(cpu_sums[i]);
-  WarpGradientOfPoints<CpuStencil>(sizes.image, problem.points(), sizes.points_per_image,
-                                   problem.data.data(), problem.grad_output.data(), 0,
-                                   sizes.points(), cpu_warp.data());
+  problem.PointsGradientOnCpu(cpu_points.data());
   const std::string what = (deterministic ? "ordered, " : "atomic, ") + Name(c);
   if (needs_data) {
     // In order means the sums of the CPU, to the bit where neither contracts products.
     CheckEqual(gpu_data, cpu_data, deterministic ? 0 : kTolerance<T>, "grad_data, " + what);
   }
-  if (needs_warp) CheckEqual(gpu_warp, cpu_warp, kTolerance<Real>, "grad_warp, " + what);
+  if (needs_points) CheckEqual(gpu_points, cpu_points, kTolerance<Real>, "grad_points, " + what);
 }
 
-template <typename T>
+template <template <typename> typename Problem, typename T>
 void CheckAll() {
   for (const Case& c : kCases) {
-    CheckForward<T>(c);
+    CheckForward<Problem<T>, T>(c);
     for (const bool deterministic : {false, true}) {
-      CheckGradient<T>(c, deterministic, true, true);
-      CheckGradient<T>(c, deterministic, true, false);
-      CheckGradient<T>(c, deterministic, false, true);
+      CheckGradient<Problem<T>, T>(c, deterministic, true, true);
+      CheckGradient<Problem<T>, T>(c, deterministic, true, false);
+      CheckGradient<Problem<T>, T>(c, deterministic, false, true);
     }
   }
 }
 
-TEST(KernelsEqualTheCpuInFloat) { CheckAll<float>(); }
-TEST(KernelsEqualTheCpuInDouble) { CheckAll<double>(); }
-TEST(KernelsEqualTheCpuInHalf) { CheckAll<Half>(); }
-TEST(KernelsEqualTheCpuInBFloat16) { CheckAll<BFloat16>(); }
+TEST(KernelsOfAWarpEqualTheCpuInFloat) { CheckAll<WarpProblem, float>(); }
+TEST(KernelsOfAWarpEqualTheCpuInDouble) { CheckAll<WarpProblem, double>(); }
+TEST(KernelsOfAWarpEqualTheCpuInHalf) { CheckAll<WarpProblem, Half>(); }
+TEST(KernelsOfAWarpEqualTheCpuInBFloat16) { CheckAll<WarpProblem, BFloat16>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInFloat) { CheckAll<AffineProblem, float>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInDouble) { CheckAll<AffineProblem, double>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInHalf) { CheckAll<AffineProblem, Half>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInBFloat16) { CheckAll<AffineProblem, BFloat16>(); }
+
+TEST(AGradientOfAMatrixLosesNothingOverManyPoints) {
+  constexpr int64_t kSide = 350, kPixels = 8;
+  const Case c = {1, kPixels, kPixels, 1, kSide * kSide};
+  AffineProblem<float> problem(c);
+  AffineProblem<double> exact(c);
+  for (int i = 0; i < kPixels * kPixels; ++i) problem.data[i] = static_cast<float>(1 + 0.3 * i);
+  for (int i = 0; i < kPixels * kPixels; ++i) exact.data[i] = static_cast<double>(problem.data[i]);
+  for (int64_t i = 0; i < c.points; ++i) problem.grad_output[i] = 1;
+  for (int64_t i = 0; i < c.points; ++i) exact.grad_output[i] = 1;
+  const float values[] = {0.0196f, 3e-5f, 0.01f, -3e-5f, 0.0196f, 0.02f};
+  for (int i = 0; i < 6; ++i) problem.matrix[i] = values[i];
+  for (int i = 0; i < 6; ++i) exact.matrix[i] = static_cast<double>(values[i]);
+  problem.width = exact.width = kSide;
+
+  Memory<float> gpu(6, 0);
+  Memory<double> cpu(6, 0);
+  const ResamplerGradArguments<AffinePoints<2, float>, float> arguments = {
+      Modes(), problem.sizes, problem.data.data(), problem.points(), problem.grad_output.data(),
+      nullptr, gpu.data()};
+  Memory<double> workspace(static_cast<int64_t>(ResamplerGradWorkspace(arguments) / 8), 0);
+  CHECK(LaunchResamplerGrad(arguments, workspace.data(), false, nullptr) == nullptr);
+  exact.PointsGradientOnCpu(cpu.data());
+  double largest = 0;
+  for (int i = 0; i < 6; ++i) largest = std::max(largest, std::abs(cpu[i]));
+  for (int i = 0; i < 6; ++i) CHECK_NEAR(gpu[i], cpu[i], 3e-7 * largest);
+}
 
 TEST(HalfConvertsEveryNumberThereAndBack) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
@@ -276,6 +396,35 @@ TEST(BFloat16ConvertsEveryNumberThereAndBack) {
   CHECK(BFloat16(3.4e38f).bits == 0x7f80);
 }
 
+TEST(ADividerDividesExactly) {
+  std::mt19937 rng(1);
+  std::vector<int64_t> divisors = {1,   2,     3,     5,     7,          10,
+                                   641, 65535, 65536, 65537, 0x3fffffff, 0x7fffffff};
+  for (int i = 0; i < 2000; ++i) divisors.push_back((rng() >> (1 + rng() % 30)) + 1);
+  for (const int64_t divisor : divisors) {
+    const Divider<int32_t> narrow(divisor);
+    const Divider<int64_t> wide(divisor);
+    const int64_t most = std::numeric_limits<int32_t>::max();
+    const int64_t multiple = most / divisor * divisor;
+    std::vector<int64_t> dividends = {0, 1, divisor - 1, divisor, multiple - 1, multiple, most};
+    for (int i = 0; i < 200; ++i) dividends.push_back(rng() >> (1 + rng() % 30));
+    for (const int64_t dividend : dividends) {
+      CHECK(narrow.Quotient(static_cast<int32_t>(dividend)) == dividend / divisor);
+      CHECK(wide.Quotient(dividend << 20) == (dividend << 20) / divisor);
+    }
+  }
+}
+
+TEST(ASumOfFloatsKeepsWhatRoundingLoses) {
+  RunningSum<float> sum;
+  for (int i = 0; i < 1000000; ++i) sum.Add(0.1f);
+  CHECK_NEAR(sum.Value(), 1e6 * static_cast<double>(0.1f), 1e-2);
+  sum.Add(static_cast<float>(-kInf));
+  CHECK(sum.Value() == -kInf);
+  sum.Add(static_cast<float>(kInf));
+  CHECK(std::isnan(sum.Value()));
+}
+
 // The machine that runs kernels on the host
 
 void MeetAndAdd(int* sum, int* seen) {
@@ -306,6 +455,58 @@ TEST(AShuffleReadsTheLaneBelowInItsGroup) {
     for (int lane = 0; lane < 32; ++lane) {
       CHECK((votes[static_cast<size_t>(i)] >> lane & 1) == ((i / 32 * 32 + lane) % 3 == 0));
     }
+  }
+}
+
+void LeaveAndRead(int* seen) {
+  __shared__ Shared<int> left;
+  if (threadIdx.x == 1) seen[blockIdx.x] = left.value;
+  __syncthreads();
+  if (threadIdx.x == 0) left.value = 7;
+}
+
+TEST(SharedMemoryIsPoisonInEveryBlock) {
+  std::vector<int> seen(3);
+  CHECK(Launch(&LeaveAndRead, 3, 32, nullptr, seen.data()) == nullptr);
+  for (const int value : seen) CHECK(value == -1);
+}
+
+void MeetWithoutTheLast(bool in_warp) {
+  if (threadIdx.x == 63) return;
+  if (in_warp) {
+    __ballot_sync(0xffffffffu, true);
+  } else {
+    __syncthreads();
+  }
+}
+
+// Runs a kernel in a process of its own, and returns what that said before it aborted.
+std::string WordsOfAbortedLaunch(void (*kernel)(bool), bool argument) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    Launch(kernel, 1, 64, nullptr, argument);
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string words;
+  char buffer[256];
+  for (ssize_t count; (count = read(ends[0], buffer, sizeof(buffer))) > 0;) {
+    words.append(buffer, static_cast<size_t>(count));
+  }
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? words : "not aborted: " + words;
+}
+
+TEST(AThreadThatStaysAwayStopsTheProgram) {
+  for (const bool in_warp : {false, true}) {
+    const std::string words = WordsOfAbortedLaunch(&MeetWithoutTheLast, in_warp);
+    CHECK(words == "A barrier or a shuffle was not reached by all of its threads\n");
   }
 }
 

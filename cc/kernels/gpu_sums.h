@@ -1,0 +1,69 @@
+// Sums of many numbers on a GPU: accurate, and in an order that never changes.
+
+#ifndef TF_STN_CC_KERNELS_GPU_SUMS_H_
+#define TF_STN_CC_KERNELS_GPU_SUMS_H_
+
+#include "cc/kernels/cuda.h"
+#include "cc/kernels/gpu_launch.h"
+
+namespace tf_stn {
+
+// What one thread sums: doubles in double.
+template <typename Real>
+class RunningSum {
+ public:
+  __device__ void Add(Real value) { sum_ += value; }
+  __device__ double Value() const { return sum_; }
+
+ private:
+  Real sum_ = 0;
+};
+
+// And floats in two floats, the sum and what its last rounding has added (Kahan's
+// summation), since many GPUs are slow at double.
+template <>
+class RunningSum<float> {
+ public:
+  __device__ void Add(float value) {
+    const float correct = value - excess_;
+    const float sum = sum_ + correct;
+    const float excess = (sum - sum_) - correct;
+    excess_ = excess == excess ? excess : 0;  // NaN beside an infinite sum.
+    sum_ = sum;
+  }
+  __device__ double Value() const {
+    return static_cast<double>(sum_) - static_cast<double>(excess_);
+  }
+
+ private:
+  float sum_ = 0;
+  float excess_ = 0;
+};
+
+// Sums kCount numbers, each over all threads of a block.  Thread i returns the sum of
+// the i-th.  All threads must call it.
+template <int kCount>
+__device__ double SumOverBlock(const double* mine) {
+  static_assert(kCount <= kThreads);
+  __shared__ Shared<double[kThreads / kWarpSize][kCount]> by_warp;
+  const int thread = threadIdx.x;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    double sum = mine[i];
+    for (int delta = kWarpSize / 2; delta > 0; delta /= 2) {
+      sum += __shfl_down_sync(kWholeWarp, sum, delta, kWarpSize);
+    }
+    if (thread % kWarpSize == 0) by_warp.value[thread / kWarpSize][i] = sum;
+  }
+  __syncthreads();
+  double sum = 0;
+  if (thread < kCount) {
+    for (int w = 0; w < kThreads / kWarpSize; ++w) sum += by_warp.value[w][thread];
+  }
+  __syncthreads();  // They are read before they are written again.
+  return sum;
+}
+
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_GPU_SUMS_H_
