@@ -31,6 +31,9 @@ struct alignas(64) Block {
   using Index = IndexOf<Real>;
 
   Real x[kBlockPoints], y[kBlockPoints];  // Coordinates in pixels.
+  // The output pixel of each point, if it is affine; lines are counted from first_line.
+  Real column[kBlockPoints], line[kBlockPoints];
+  int64_t first_line;
   Real weight[kTaps][kBlockPoints];
   // dL/dx is slope_x[0] (D1 - D0) + slope_x[1] (D3 - D2), and dL/dy is
   // slope_y[0] (D2 - D0) + slope_y[1] (D3 - D1), where Dk is the inner product of
@@ -46,8 +49,9 @@ struct alignas(64) Block {
   // Whether the caller's band of rows is the one that has the point's gradient.
   Index owned[kBlockPoints];
   int count;
-  bool all_used;   // Every tap of every point is used.
-  bool all_owned;  // Every point is owned.
+  bool all_used;     // Every tap of every point is used.
+  bool all_owned;    // Every point is owned.
+  bool is_one_line;  // Affine points are of one line of the output.
 };
 
 // Writes the coordinates of points [first, first + count), all of one image.
@@ -81,8 +85,7 @@ struct AffineRow {
   Real step_x, step_y;    // From one column to the next.
   Real start_x, start_y;  // At column 0.
 
-  AffineRow(const AffinePoints<2, Real>& points, int64_t image, int64_t row) {
-    const Real* matrix = points.matrix + image * AffinePoints<2, Real>::kParameters;
+  TF_STN_INLINE AffineRow(const Real* matrix, int64_t row) {
     step_x = matrix[0];
     step_y = matrix[3];
     start_x = matrix[1] * static_cast<Real>(row) + matrix[2];
@@ -90,20 +93,38 @@ struct AffineRow {
   }
 };
 
-// Writes the coordinates of columns [first, first + count) of a row.
-template <typename Real>
-TF_STN_INLINE void ReadCoordinates(const AffineRow<Real>& line, int64_t first, int count,
+// Writes the coordinates of output pixels [first, first + count), counted row by row;
+// for gradients also which pixels they are.
+template <bool kGradients, typename Real>
+TF_STN_INLINE void ReadCoordinates(const Real* matrix, int64_t width, int64_t first, int count,
                                    Block<Real>* block) {
   constexpr int kCount = kLanes<Real>;
   RealVector<Real> lane;
   for (int i = 0; i < kCount; ++i) lane[i] = static_cast<Real>(i);
-  const auto last = Broadcast<kCount>(static_cast<Real>(first + count - 1));
+  int64_t row = first / width, column = first - row * width;
   block->count = count;
-  for (int i = 0; i < count; i += kCount) {
-    RealVector<Real> column = lane + static_cast<Real>(first + i);
-    column = column < last ? column : last;
-    Store<kCount>(line.step_x * column + line.start_x, block->x + i);
-    Store<kCount>(line.step_y * column + line.start_y, block->y + i);
+  block->first_line = row;
+  // A vector that reaches beyond its row, or beyond the block, is overwritten by the next.
+  const auto write = [](const RealVector<Real>& vector, int at, Real* to) {
+    if (at + kCount <= kBlockPoints) return Store<kCount>(vector, to + at);
+    for (int j = 0; at + j < kBlockPoints; ++j) to[at + j] = vector[j];
+  };
+  for (int begin = 0; begin < count; ++row, column = 0) {
+    const AffineRow<Real> line(matrix, row);
+    const int64_t left = width - column;
+    const int end = left < count - begin ? begin + static_cast<int>(left) : count;
+    const auto last = Broadcast<kCount>(static_cast<Real>(column + end - begin - 1));
+    const auto line_number = Broadcast<kCount>(static_cast<Real>(row - block->first_line));
+    for (int i = begin; i < end; i += kCount) {
+      RealVector<Real> columns = lane + static_cast<Real>(column + i - begin);
+      columns = columns < last ? columns : last;
+      write(line.step_x * columns + line.start_x, i, block->x);
+      write(line.step_y * columns + line.start_y, i, block->y);
+      if (kGradients) write(columns, i, block->column);
+      if (kGradients) write(line_number, i, block->line);
+    }
+    block->is_one_line = begin == 0 && end == count;
+    begin = end;
   }
 }
 
@@ -148,9 +169,10 @@ struct Axis {
   }
 };
 
-// Fills the rest of a block that has coordinates.
+// Fills the rest of a block that has coordinates; what only gradients need, if
+// kGradients.
 // REQUIRES: the image has at least two rows and columns and at most 2^30 elements.
-template <typename Real>
+template <bool kGradients, typename Real>
 TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
   constexpr int kCount = kLanes<Real>;
   using Index = IndexOf<Real>;
@@ -181,13 +203,13 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
     if (!Any(~is_simple)) {
       // Every tap belongs to the image and has weight.
       store_products(in_x, in_y);
-      for (int k = 0; k < 2; ++k) {
+      for (int k = 0; k < 2 && kGradients; ++k) {
         Store<kCount>(in_y[k], block->slope_x[k] + i);
         Store<kCount>(in_x[k], block->slope_y[k] + i);
       }
       Store<kCount>(Broadcast<kCount>(-Real(0)), block->outside + i);
       store(row * row_elements + column * channels, block->offset);
-      store(Indices{} + kAllTaps, block->inside);
+      if (kGradients) store(Indices{} + kAllTaps, block->inside);
       store(Indices{} + kAllTaps, block->used);
       continue;
     }
@@ -198,7 +220,7 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
       used |= (columns.weight[k % 2] * rows.weight[k / 2] != 0) & (1 << k);
       inside |= columns.inside[k % 2] & rows.inside[k / 2] & (1 << k);
     }
-    for (int k = 0; k < 2; ++k) {
+    for (int k = 0; k < 2 && kGradients; ++k) {
       Store<kCount>(columns.sign * rows.weight[k], block->slope_x[k] + i);
       Store<kCount>(rows.sign * columns.weight[k], block->slope_y[k] + i);
     }
@@ -208,7 +230,7 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
     outside = is_nan ? x + y : outside;
     Store<kCount>(outside, block->outside + i);
     store(rows.first * row_elements + columns.first * channels, block->offset);
-    store(inside, block->inside);
+    if (kGradients) store(inside, block->inside);
     store(used, block->used);
     all_used &= used == kAllTaps;
   }

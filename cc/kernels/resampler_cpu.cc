@@ -36,7 +36,6 @@ struct Columns {
 // leaves one too many.  A coordinate that is not finite leaves all.
 template <typename Real>
 TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Columns* columns) {
-  if (columns->end - columns->begin <= kBlockPoints) return;  // Not worth it.
   const double a = static_cast<double>(start), b = static_cast<double>(step);
   const double ends[] = {a + b * static_cast<double>(columns->begin),
                          a + b * static_cast<double>(columns->end)};
@@ -111,7 +110,7 @@ void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t
       if (p >= until) return false;
       ReadCoordinates(arguments.points, p, static_cast<int>(Smaller(kBlockPoints, until - p)),
                       block);
-      FindStencils(sizes.image, block);
+      FindStencils<false>(sizes.image, block);
       Prefetch(*block, sizes.image, pixels);
       return true;
     };
@@ -122,41 +121,63 @@ void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t
   }
 }
 
+// Calls rows(first, last) for points [begin, end) of an image where rows of the output
+// are narrow, and otherwise row by row for the columns that may see rows [row_begin - 1,
+// row_end] of the image, and skip(first, last) for what is left.
+template <typename Real, typename Rows, typename Skip>
+TF_STN_INLINE void ForAffinePoints(const Extent<2>& image, const Real* matrix, int64_t width,
+                                   int64_t row_begin, int64_t row_end, int64_t begin, int64_t end,
+                                   const Rows& rows, const Skip& skip) {
+  if (width <= kBlockPoints) return rows(begin, end);
+  while (begin < end) {
+    const int64_t row = begin / width, start = row * width;
+    const int64_t until = Smaller(end, start + width);
+    const AffineRow<Real> line(matrix, row);
+    Columns columns{begin - start, until - start};
+    Narrow(line.start_x, line.step_x, -1, image.size[1], &columns);
+    Narrow(line.start_y, line.step_y, row_begin - 1, row_end, &columns);
+    skip(begin, start + columns.begin);
+    rows(start + columns.begin, start + columns.end);
+    skip(start + columns.end, until);
+    begin = until;
+  }
+}
+
 template <typename T>
 void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64_t begin,
             int64_t end) {
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const int64_t elements = sizes.image.elements(), channels = sizes.image.channels;
-  const int64_t height = arguments.points.size[0], width = arguments.points.size[1];
+  const int64_t width = arguments.points.size[1];
   while (begin < end) {
-    const int64_t row = begin / width, image = row / height;
-    const int64_t row_start = row * width;
-    const Columns wanted{begin - row_start, Smaller(end - row_start, width)};
-    const AffineRow<Real> line(arguments.points, image, row - image * height);
-    Columns columns = wanted;
-    Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
-    Narrow(line.start_y, line.step_y, -1, sizes.image.size[0], &columns);
+    const int64_t image = begin / sizes.points_per_image;
+    const int64_t first_of_image = image * sizes.points_per_image;
+    const int64_t until = Smaller(end, first_of_image + sizes.points_per_image);
+    const Real* const matrix = arguments.points.matrix + image * Affine<Real>::kParameters;
     const T* const pixels = arguments.data + image * elements;
-    T* const output = arguments.output + row_start * channels;
-    const auto clear = [&](int64_t from, int64_t to) {
-      __builtin_memset(static_cast<void*>(output + from * channels), 0,
-                       static_cast<size_t>((to - from) * channels) * sizeof(T));
+    T* const output = arguments.output + first_of_image * channels;
+    const auto rows = [&](int64_t first, int64_t last) {
+      const auto prepare = [&](Block<Real>* block, int64_t p) {
+        if (p >= last) return false;
+        ReadCoordinates<false>(matrix, width, p, static_cast<int>(Smaller(kBlockPoints, last - p)),
+                               block);
+        FindStencils<false>(sizes.image, block);
+        Prefetch(*block, sizes.image, pixels);
+        return true;
+      };
+      InTurn<Real>(first, prepare, [&](const Block<Real>& block, int64_t p) {
+        SampleBlock<T>(block, sizes.image, pixels, (sizes.images - image) * elements,
+                       output + p * channels);
+      });
     };
-    clear(wanted.begin, columns.begin);
-    const auto prepare = [&](Block<Real>* block, int64_t j) {
-      if (j >= columns.end) return false;
-      ReadCoordinates(line, j, static_cast<int>(Smaller(kBlockPoints, columns.end - j)), block);
-      FindStencils(sizes.image, block);
-      Prefetch(*block, sizes.image, pixels);
-      return true;
+    const auto clear = [&](int64_t first, int64_t last) {
+      __builtin_memset(static_cast<void*>(output + first * channels), 0,
+                       static_cast<size_t>((last - first) * channels) * sizeof(T));
     };
-    InTurn<Real>(columns.begin, prepare, [&](const Block<Real>& block, int64_t j) {
-      SampleBlock<T>(block, sizes.image, pixels, (sizes.images - image) * elements,
-                     output + j * channels);
-    });
-    clear(columns.end, wanted.end);
-    begin = row_start + wanted.end;
+    ForAffinePoints(sizes.image, matrix, width, 0, sizes.image.size[0], begin - first_of_image,
+                    until - first_of_image, rows, clear);
+    begin = until;
   }
 }
 
@@ -234,31 +255,29 @@ TF_STN_INLINE void WriteWarpGradient(const Block<Real>& block, const Real* x, co
   }
 }
 
-// Adds the gradients of a block's points, columns of one output row, to `sums`.
+// Adds the gradients of a block's affine points to `sums`.
 template <typename Real>
-TF_STN_INLINE void AddMatrixGradient(int count, int64_t first_column, int64_t row, Real* x, Real* y,
-                                     MatrixSums* sums) {
+TF_STN_INLINE void AddMatrixGradient(const Block<Real>& block, Real* x, Real* y, MatrixSums* sums) {
   constexpr int kCount = kLanes<Real>;
-  for (int p = count; p % kCount != 0; ++p) x[p] = y[p] = 0;
-  RealVector<Real> lane;
-  for (int i = 0; i < kCount; ++i) lane[i] = static_cast<Real>(i);
+  for (int p = block.count; p % kCount != 0; ++p) x[p] = y[p] = 0;
   const Real* const gradients[] = {x, y};
   for (int d = 0; d < 2; ++d) {
-    RealVector<Real> sum{}, moment{};
-    for (int p = 0; p < count; p += kCount) {
+    RealVector<Real> by_column{}, by_line{}, plain{};
+    for (int p = 0; p < block.count; p += kCount) {
       const RealVector<Real> gradient = LoadElements<kCount>(gradients[d] + p);
-      sum += gradient;
-      moment += gradient * (lane + static_cast<Real>(p));
+      by_column += gradient * LoadElements<kCount>(block.column + p);
+      if (!block.is_one_line) by_line += gradient * LoadElements<kCount>(block.line + p);
+      plain += gradient;
     }
     const auto total = [](const RealVector<Real>& vector) {
       const auto four = FoldToFour<kCount, Real>(vector);
       return (static_cast<double>(four[0]) + static_cast<double>(four[1])) +
              (static_cast<double>(four[2]) + static_cast<double>(four[3]));
     };
-    const double all = total(sum);
-    sums->of[d][0] += total(moment) + static_cast<double>(first_column) * all;
-    sums->of[d][1] += static_cast<double>(row) * all;
-    sums->of[d][2] += all;
+    const double sum = total(plain);
+    sums->of[d][0] += total(by_column);
+    sums->of[d][1] += total(by_line) + static_cast<double>(block.first_line) * sum;
+    sums->of[d][2] += sum;
   }
 }
 
@@ -279,7 +298,7 @@ void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arg
         if (p >= end) return false;
         ReadCoordinates(arguments.points, first_of_image + p,
                         static_cast<int>(Smaller(kBlockPoints, end - p)), block);
-        FindStencils(sizes.image, block);
+        FindStencils<true>(sizes.image, block);
         if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
         if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
         if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
@@ -306,33 +325,31 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
+  const Real* const matrix = arguments.points.matrix + task.image * Affine<Real>::kParameters;
   const int64_t width = arguments.points.size[1];
-  for (int64_t begin = task.point_begin; begin < task.point_end;) {
-    const int64_t row = begin / width, row_start = row * width;
-    Columns columns{begin - row_start, Smaller(task.point_end - row_start, width)};
-    begin = row_start + columns.end;
-    const AffineRow<Real> line(arguments.points, task.image, row);
-    Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
-    Narrow(line.start_y, line.step_y, task.row_begin - 1, task.row_end, &columns);
-    const auto prepare = [&](Block<Real>* block, int64_t j) {
-      if (j >= columns.end) return false;
-      ReadCoordinates(line, j, static_cast<int>(Smaller(kBlockPoints, columns.end - j)), block);
-      FindStencils(sizes.image, block);
+  const int64_t first_of_image = task.image * sizes.points_per_image;
+  const auto rows = [&](int64_t first, int64_t last) {
+    const auto prepare = [&](Block<Real>* block, int64_t p) {
+      if (p >= last) return false;
+      ReadCoordinates<true>(matrix, width, p, static_cast<int>(Smaller(kBlockPoints, last - p)),
+                            block);
+      FindStencils<true>(sizes.image, block);
       if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
       if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
       if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
       return true;
     };
-    InTurn<Real>(columns.begin, prepare, [&](const Block<Real>& block, int64_t j) {
-      const int64_t p = task.image * sizes.points_per_image + row_start + j;
-      gradient->grad_output = arguments.grad_output + p * sizes.image.channels;
+    InTurn<Real>(first, prepare, [&](const Block<Real>& block, int64_t p) {
+      gradient->grad_output = arguments.grad_output + (first_of_image + p) * sizes.image.channels;
       if (of_points) {
         FindPointGradients(block, gradient);
-        AddMatrixGradient(block.count, j, row, gradient->x, gradient->y, matrix_sums);
+        AddMatrixGradient(block, gradient->x, gradient->y, matrix_sums);
       }
       if (of_data) AddDataGradient(block, gradient);
     });
-  }
+  };
+  ForAffinePoints(sizes.image, matrix, width, task.row_begin, task.row_end, task.point_begin,
+                  task.point_end, rows, [](int64_t, int64_t) {});
 }
 
 template <typename Points, typename T>
