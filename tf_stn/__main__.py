@@ -42,6 +42,7 @@ def main() -> None:
     print(f"built for   TensorFlow {_build_info.TENSORFLOW}, {cuda}")
     print(f"TensorFlow  {tf.__version__}, sees {', '.join(devices)}")
     print(f"library     {_library.LIBRARY}")
+    print(f"CPU loops   {_library.cpu_isa()}")
     for op in OPS:
         for device, types in registered_kernels(op).items():
             print(f"{op:<25}  {device}  {' '.join(types)}")

@@ -4,7 +4,9 @@ It is loaded when the package is imported, not on first use: a SavedModel that
 holds its ops can then be loaded after `import tf_stn` alone.
 """
 
+import ctypes
 import importlib.metadata
+import os
 import pathlib
 import types
 
@@ -18,6 +20,9 @@ except ImportError as error:
 
 PACKAGE = pathlib.Path(__file__).parent
 LIBRARY = PACKAGE / "_tf_stn.so"
+# From the plain loops that all others are compared with to the fastest. TF_STN_CPU_ISA in the
+# environment forces one that is lower than the processor's.
+CPU_ISAS = ("core", "baseline", "avx2", "avx512")
 REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
 
 
@@ -54,7 +59,23 @@ def check_tensorflow(built_for: str, running: str) -> None:
     )
 
 
+def check_cpu_isa(wanted: str | None) -> None:
+    """Raises an ImportError unless TF_STN_CPU_ISA is unset or names an instruction set."""
+    if wanted is not None and wanted not in CPU_ISAS:
+        raise ImportError(
+            f"TF_STN_CPU_ISA must be one of {', '.join(CPU_ISAS)}, received {wanted!r}"
+        )
+
+
+def cpu_isa() -> str:
+    """Returns the instruction set whose loops the CPU kernels use, one of CPU_ISAS."""
+    function = ctypes.CDLL(str(LIBRARY)).tf_stn_cpu_isa
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
 def _load() -> types.ModuleType:
+    check_cpu_isa(os.environ.get("TF_STN_CPU_ISA"))
     try:
         from tf_stn import _build_info
     except ImportError:
