@@ -7,6 +7,7 @@
 
 #include "cc/core/coordinates.h"
 #include "cc/core/stencil.h"
+#include "cc/kernels/cpu_cells.h"
 #include "cc/kernels/cpu_pixels.h"
 #include "cc/kernels/cpu_sample.h"
 #include "cc/kernels/cpu_stencils.h"
@@ -27,6 +28,7 @@ struct GradientBlock {
   Real* grad_image;      // Of the image, added to; only for gradients of data.
   Real x[kBlockPoints];  // dL/dx of each point, and dL/dy.
   Real y[kBlockPoints];
+  Cells<Real>* cells = nullptr;  // Where to add gradients of data, if not to the image.
 };
 
 // The points of a block that have taps, in their order.  Without a branch for each:
@@ -72,17 +74,6 @@ TF_STN_INLINE void PointGradients(const Block<Real>& block, int first,
   Store<kCount>(part(block.slope_y[0], products[2] - products[0]) +
                     part(block.slope_y[1], products[3] - products[1]) + nan_or_zero,
                 y + first);
-}
-
-// Reads dL/dV of lanes of points of one channel; 0 beyond the block.
-template <typename T>
-TF_STN_INLINE RealVector<Coordinate<T>> LoadLanes(const T* from, int count) {
-  using Real = Coordinate<T>;
-  constexpr int kCount = kLanes<Real>;
-  if (count >= kCount) return Load<kCount>(from);
-  RealVector<Real> lanes{};
-  for (int i = 0; i < count; ++i) lanes[i] = Load<1>(from + i);
-  return lanes;
 }
 
 // One channel: points in vectors.
@@ -316,6 +307,7 @@ TF_STN_INLINE void AddDataGradient(const Block<Coordinate<T>>& block, GradientBl
   VisitChannels(gradient->image.channels, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     if constexpr (kChannels == 1) {
+      if (gradient->cells != nullptr) return gradient->cells->Add(block, gradient->grad_output);
       AddOneChannel<T>(block, gradient);
     } else if constexpr (kChannels == kAnyChannels) {
       AddManyChannels<T>(block, gradient);

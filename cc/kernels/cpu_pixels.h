@@ -66,6 +66,17 @@ TF_STN_INLINE void AddPixel(const Pixel<Real, kChannels>& pixel, Real* to) {
   }
 }
 
+// Reads values of one channel, of as many points as there are lanes; 0 beyond `count`.
+template <typename T>
+TF_STN_INLINE RealVector<Coordinate<T>> LoadLanes(const T* from, int count) {
+  using Real = Coordinate<T>;
+  constexpr int kCount = kLanes<Real>;
+  if (count >= kCount) return Load<kCount>(from);
+  RealVector<Real> lanes{};
+  for (int i = 0; i < count; ++i) lanes[i] = Load<1>(from + i);
+  return lanes;
+}
+
 // Calls body(std::integral_constant<int, width>, first channel) for vectors that
 // together are all channels, the widest first.
 template <typename Real, int kWidth = kLanes<Real>, typename Body>

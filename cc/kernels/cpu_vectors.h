@@ -206,6 +206,17 @@ TF_STN_INLINE void Deinterleave(const RealVector<Real>& low, const RealVector<Re
   *odd = __builtin_shuffle(low, high, order + 1);
 }
 
+// The inverse: elements of two vectors in turn.
+template <typename Real>
+TF_STN_INLINE void Interleave(const RealVector<Real>& even, const RealVector<Real>& odd,
+                              RealVector<Real>* low, RealVector<Real>* high) {
+  constexpr int kCount = kLanes<Real>;
+  IndexVector<Real> order{};
+  for (int i = 0; i < kCount; ++i) order[i] = i / 2 + (i % 2) * kCount;
+  *low = __builtin_shuffle(even, odd, order);
+  *high = __builtin_shuffle(even, odd, order + kCount / 2);
+}
+
 // Reads elements offset[i] and offset[i] + 1 of `from`, for as many i as there are
 // lanes.  Loads of pairs and shuffles, which no processor known to us does slower
 // than its own instruction for it, and most do much faster.

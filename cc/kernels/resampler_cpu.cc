@@ -241,13 +241,12 @@ TF_STN_INLINE void WriteWarpGradient(const Block<Real>& block, const Real* x, co
     }
     return;
   }
-  IndexVector<Real> order{};
-  for (int i = 0; i < kCount; ++i) order[i] = i / 2 + (i % 2) * kCount;
   int p = 0;
   for (; p + kCount <= block.count; p += kCount) {
-    const auto a = LoadElements<kCount>(x + p), b = LoadElements<kCount>(y + p);
-    Store<kCount>(__builtin_shuffle(a, b, order), grad_warp + 2 * p);
-    Store<kCount>(__builtin_shuffle(a, b, order + kCount / 2), grad_warp + 2 * p + kCount);
+    RealVector<Real> low, high;
+    Interleave<Real>(LoadElements<kCount>(x + p), LoadElements<kCount>(y + p), &low, &high);
+    Store<kCount>(low, grad_warp + 2 * p);
+    Store<kCount>(high, grad_warp + 2 * p + kCount);
   }
   for (; p < block.count; ++p) {
     grad_warp[2 * p] = x[p];
@@ -369,21 +368,30 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
                             {},
                             {}};
   if (matrix_sums != nullptr) *matrix_sums = MatrixSums{};
-  if (arguments.grad_data != nullptr) {
-    __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
-  }
-  // Many channels of data and of its gradient do not fit into a cache together.
-  constexpr int64_t kManyChannels = 16;
   const bool needs_points = arguments.grad_points != nullptr;
   const bool needs_data = arguments.grad_data != nullptr;
   const auto add = [&](bool of_points, bool of_data) {
     GradientsOfPoints(arguments, task, of_points, of_data, ranges, &gradient, matrix_sums);
   };
-  if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
-    add(true, false);
-    add(false, true);
+  const bool is_whole = end - begin == elements && task.point_end == sizes.points_per_image;
+  if (needs_data && is_whole && Cells<Real>::Pays(sizes.image, sizes.points_per_image)) {
+    alignas(64) Real memory[Cells<Real>::kMostBytes / sizeof(Real)];
+    Cells<Real> cells(sizes.image, memory);
+    gradient.cells = &cells;
+    add(needs_points, true);
+    cells.Finish(grad_image);
   } else {
-    add(needs_points, needs_data);
+    if (needs_data) {
+      __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
+    }
+    // Many channels of data and of its gradient do not fit into a cache together.
+    constexpr int64_t kManyChannels = 16;
+    if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
+      add(true, false);
+      add(false, true);
+    } else {
+      add(needs_points, needs_data);
+    }
   }
   if constexpr (!std::is_same_v<T, Real>) {
     if (arguments.grad_data == nullptr) return;
