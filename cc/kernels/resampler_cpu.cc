@@ -32,23 +32,27 @@ struct Columns {
   int64_t begin, end;
 };
 
+// Whether start + step * column is finite for all columns.
+TF_STN_INLINE bool IsFinite(double start, double step, const Columns& columns) {
+  const double first = start + step * static_cast<double>(columns.begin);
+  const double last = start + step * static_cast<double>(columns.end);
+  return (first - first) + (last - last) == 0;
+}
+
 // Narrows `columns` to those whose coordinate may lie in (low, high), and rather
-// leaves one too many.  A coordinate that is not finite leaves all.
-template <typename Real>
-TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Columns* columns) {
-  if (columns->end - columns->begin <= kBlockPoints) return;  // Not worth it.
-  const double a = static_cast<double>(start), b = static_cast<double>(step);
-  const double ends[] = {a + b * static_cast<double>(columns->begin),
-                         a + b * static_cast<double>(columns->end)};
-  const double is_finite = (ends[0] - ends[0]) + (ends[1] - ends[1]);
-  if (is_finite != 0) return;
+// leaves one too many.
+// REQUIRES: IsFinite(start, step, *columns).
+TF_STN_INLINE void NarrowAlong(double start, double step, int64_t low, int64_t high,
+                               Columns* columns) {
+  const double ends[] = {start + step * static_cast<double>(columns->begin),
+                         start + step * static_cast<double>(columns->end)};
   const double below = static_cast<double>(low) - 1, above = static_cast<double>(high) + 1;
   if ((ends[0] < below && ends[1] < below) || (ends[0] > above && ends[1] > above)) {
     columns->end = columns->begin;
     return;
   }
-  if (b == 0) return;
-  double first = (below - a) / b, last = (above - a) / b;
+  if (step == 0) return;
+  double first = (below - start) / step, last = (above - start) / step;
   if (first > last) {
     const double swapped = first;
     first = last;
@@ -61,6 +65,21 @@ TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Colu
   if (last < static_cast<double>(columns->end)) {
     columns->end = Larger(columns->begin, static_cast<int64_t>(last) + 1);
   }
+}
+
+// Narrows `columns` to those whose points may have pixels in rows [row_begin, row_end).
+// A coordinate that is not finite leaves all, wherever the other one is: it may be a NaN.
+template <typename Real>
+TF_STN_INLINE void Narrow(const AffineRow<Real>& line, const Extent<2>& image, int64_t row_begin,
+                          int64_t row_end, Columns* columns) {
+  if (columns->end - columns->begin <= kBlockPoints) return;  // Not worth it.
+  const double start_x = static_cast<double>(line.start_x);
+  const double start_y = static_cast<double>(line.start_y);
+  const double step_x = static_cast<double>(line.step_x);
+  const double step_y = static_cast<double>(line.step_y);
+  if (!IsFinite(start_x, step_x, *columns) || !IsFinite(start_y, step_y, *columns)) return;
+  NarrowAlong(start_x, step_x, -1, image.size[1], columns);
+  NarrowAlong(start_y, step_y, row_begin - 1, row_end, columns);
 }
 
 // Asks for the pixels of a block, which comes next, while another one is dealt with.
@@ -135,8 +154,7 @@ void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64
     const Columns wanted{begin - row_start, Smaller(end - row_start, width)};
     const AffineRow<Real> line(arguments.points, image, row - image * height);
     Columns columns = wanted;
-    Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
-    Narrow(line.start_y, line.step_y, -1, sizes.image.size[0], &columns);
+    Narrow(line, sizes.image, 0, sizes.image.size[0], &columns);
     const T* const pixels = arguments.data + image * elements;
     T* const output = arguments.output + row_start * channels;
     const auto clear = [&](int64_t from, int64_t to) {
@@ -312,8 +330,7 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
     Columns columns{begin - row_start, Smaller(task.point_end - row_start, width)};
     begin = row_start + columns.end;
     const AffineRow<Real> line(arguments.points, task.image, row);
-    Narrow(line.start_x, line.step_x, -1, sizes.image.size[1], &columns);
-    Narrow(line.start_y, line.step_y, task.row_begin - 1, task.row_end, &columns);
+    Narrow(line, sizes.image, task.row_begin, task.row_end, &columns);
     const auto prepare = [&](Block<Real>* block, int64_t j) {
       if (j >= columns.end) return false;
       ReadCoordinates(line, j, static_cast<int>(Smaller(kBlockPoints, columns.end - j)), block);
