@@ -46,7 +46,11 @@ TF_STN_INLINE void NarrowAlong(double start, double step, int64_t low, int64_t h
                                Columns* columns) {
   const double ends[] = {start + step * static_cast<double>(columns->begin),
                          start + step * static_cast<double>(columns->end)};
-  const double below = static_cast<double>(low) - 1, above = static_cast<double>(high) + 1;
+  // More than the rounding of a coordinate: where large terms cancel, many pixels.
+  const auto size = [](double x) { return x < 0 ? -x : x; };
+  const double margin = 1 + 1e-6 * (size(start) + size(step) * static_cast<double>(columns->end));
+  const double below = static_cast<double>(low) - margin;
+  const double above = static_cast<double>(high) + margin;
   if ((ends[0] < below && ends[1] < below) || (ends[0] > above && ends[1] > above)) {
     columns->end = columns->begin;
     return;
