@@ -7,6 +7,7 @@
 #define TF_STN_CC_KERNELS_CPU_STENCILS_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/stencil.h"
@@ -107,13 +108,14 @@ TF_STN_INLINE void ReadCoordinates(const AffineRow<Real>& line, int64_t first, i
   }
 }
 
-// Splits coordinates into floor and fraction.  The floor is pulled in to just outside
-// of [0, size), which is as good as far outside and has an index; so does a NaN.
+// Splits coordinates into floor and fraction.  The floor is pulled in to -2 or to
+// little more than size, which is as good as far outside and has an index; so does a NaN.
 template <typename Real>
 TF_STN_INLINE void Split(const RealVector<Real>& x, IndexOf<Real> size, IndexVector<Real>* floor,
                          RealVector<Real>* fraction) {
   using Reals = RealVector<Real>;
-  const Reals low = Reals{} - 2, high = Reals{} + static_cast<Real>(size + 1);
+  // A large size is rounded as a Real, though never to less than itself.
+  const Reals low = Reals{} - 2, high = Reals{} + static_cast<Real>(size + 1 + (size >> 20));
   Reals bounded = x > low ? x : low;
   bounded = bounded < high ? bounded : high;
   const auto truncated = __builtin_convertvector(bounded, IndexVector<Real>);
@@ -227,7 +229,8 @@ TF_STN_INLINE void ClipToBand(const Extent<2>& image, int64_t row_begin, int64_t
   using Indices = IndexVector<Real>;
   const auto begin = static_cast<Index>(row_begin), end = static_cast<Index>(row_end);
   const Index above = begin == 0 ? -2 : begin;  // Pulled-in rows are from -2 on.
-  const Index below = row_end == image.size[0] ? end + 2 : end;
+  constexpr Index kMost = std::numeric_limits<Index>::max();
+  const Index below = row_end == image.size[0] ? kMost : end;
   const Indices last = Indices{} + static_cast<Index>(image.size[0] - 2);
   Indices all_used = Indices{} - 1, all_owned = all_used;
   const auto load = [](const Index* from) { return LoadElements<kCount>(from); };
