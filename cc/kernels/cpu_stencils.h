@@ -162,6 +162,8 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
   const auto channels = static_cast<Index>(image.channels);
   const auto row_elements = static_cast<Index>(image.row_elements());
   const auto last_x = static_cast<Real>(width - 1), last_y = static_cast<Real>(height - 1);
+  // The product of two weights that are greater is not zero.
+  constexpr Real kTiny = static_cast<Real>(sizeof(Real) == 8 ? 1e-150 : 1e-18);
   Indices all_used = Indices{} - 1;
   for (int i = 0; i < block->count; i += kCount) {
     const auto store = [i](const Indices& indices, Index* to) {
@@ -177,8 +179,8 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
     Split<Real>(x, width, &column, &right);
     Split<Real>(y, height, &row, &lower);
     const Reals in_x[] = {1 - right, right}, in_y[] = {1 - lower, lower};
-    const auto is_simple = (right > 0) & (lower > 0) & (x > 0) & (x < last_x) & (y > 0) &
-                           (y < last_y) & (right * lower > 0);
+    const auto is_simple =
+        (right > kTiny) & (lower > kTiny) & (x > 0) & (x < last_x) & (y > 0) & (y < last_y);
     store(row, block->row);
     if (!Any(~is_simple)) {
       // Every tap belongs to the image and has weight.
