@@ -131,6 +131,7 @@ struct Axis {
   IndexVector<Real> inside[2];  // Whether each of them belongs to the stencil.
   RealVector<Real> weight[2];   // 0 for one that does not.
   RealVector<Real> sign;        // Of the slope: -1 where one of them took the other's place.
+  IndexVector<Real> contained;  // Whether nothing outside the image has weight.
 
   // `weights` are those of pixels floor and floor + 1.
   // REQUIRES: size is at least 2.
@@ -147,6 +148,7 @@ struct Axis {
     weight[0] = is_in ? weights[0] : is_before ? weights[1] : Reals{};
     weight[1] = is_in ? weights[1] : is_behind ? weights[0] : Reals{};
     sign = is_in ? Reals{} + 1 : Reals{} - 1;
+    contained = is_in | (is_before & (weights[0] == 0)) | (is_behind & (weights[1] == 0));
   }
 };
 
@@ -206,9 +208,9 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
       Store<kCount>(columns.sign * rows.weight[k], block->slope_x[k] + i);
       Store<kCount>(rows.sign * columns.weight[k], block->slope_y[k] + i);
     }
-    const Indices is_in = (x >= 0) & (x <= last_x) & (y >= 0) & (y <= last_y);
     const Indices is_nan = (x != x) | (y != y);
-    Reals outside = is_in ? Broadcast<kCount>(-Real(0)) : Reals{};
+    Reals outside =
+        (columns.contained & rows.contained) != 0 ? Broadcast<kCount>(-Real(0)) : Reals{};
     outside = is_nan ? x + y : outside;
     Store<kCount>(outside, block->outside + i);
     store(rows.first * row_elements + columns.first * channels, block->offset);
