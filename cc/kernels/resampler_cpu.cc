@@ -270,7 +270,7 @@ TF_STN_INLINE void AddMatrixGradient(int count, int64_t first_column, int64_t ro
     for (int p = 0; p < count; p += kCount) {
       const RealVector<Real> gradient = LoadElements<kCount>(gradients[d] + p);
       sum += gradient;
-      moment += gradient * (lane + static_cast<Real>(p));
+      moment += gradient * (lane + static_cast<Real>(first_column + p));
     }
     const auto total = [](const RealVector<Real>& vector) {
       const auto four = FoldToFour<kCount, Real>(vector);
@@ -278,7 +278,7 @@ TF_STN_INLINE void AddMatrixGradient(int count, int64_t first_column, int64_t ro
              (static_cast<double>(four[2]) + static_cast<double>(four[3]));
     };
     const double all = total(sum);
-    sums->of[d][0] += total(moment) + static_cast<double>(first_column) * all;
+    sums->of[d][0] += total(moment);
     sums->of[d][1] += static_cast<double>(row) * all;
     sums->of[d][2] += all;
   }
