@@ -18,27 +18,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 )
 if platform.machine() != "x86_64":
     ISAS = {"baseline": ISAS["baseline"]}
-BUILDS = {
-    "plain": ["-Werror"],
-    "sanitized": [
-        *("-O1", "-g"),
-        *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
-    ],
-}
+SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+BUILDS = {"plain": ["-Werror"], "sanitized": ["-O1", "-g", *SANITIZERS]}
 
 
-def compile_all(folder, build):
-    """Compiles the loops for each instruction set, as setup.py does; returns the objects."""
-    compiler = shlex.split(os.environ.get("CXX", "g++"))
-
-    def compile_for(isa):
-        flags = [*COMPILE_FLAGS, *CPU_FLAGS, *BUILDS[build], *ISAS[isa], f"-DTF_STN_ISA={isa}"]
-        target = folder / f"{isa}.o"
-        subprocess.run([*compiler, *flags, "-I.", "-c", SOURCE, "-o", target], check=True, cwd=ROOT)
-        return target
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(ISAS, pool.map(compile_for, ISAS)))
+def compiler():
+    return shlex.split(os.environ.get("CXX", "g++"))
 
 
 @pytest.fixture(scope="module", params=BUILDS)
@@ -48,16 +33,33 @@ def build(request):
 
 @pytest.fixture(scope="module")
 def objects(build, tmp_path_factory):
-    return compile_all(tmp_path_factory.mktemp(build), build)
+    """The loops for each instruction set, compiled as setup.py does."""
+    folder = tmp_path_factory.mktemp(build)
+
+    def compile_for(isa):
+        flags = [*COMPILE_FLAGS, *CPU_FLAGS, *BUILDS[build], *ISAS[isa], f"-DTF_STN_ISA={isa}"]
+        command = [*compiler(), *flags, "-I.", "-c", SOURCE, "-o", str(folder / f"{isa}.o")]
+        subprocess.run(command, check=True, cwd=ROOT)
+        return folder / f"{isa}.o"
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(ISAS, pool.map(compile_for, ISAS)))
 
 
-def test_loops_equal_those_of_core(build, objects, tmp_path):
-    program = tmp_path / "cpu_test"
-    compiler = shlex.split(os.environ.get("CXX", "g++"))
-    # Without what would fuse the arithmetic of cc/core.
-    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", *BUILDS[build], "-I."]
-    command = [*compiler, *flags, "tests/cc/cpu_test.cc", *objects.values(), "-o", program]
+@pytest.fixture(scope="module")
+def test_object(tmp_path_factory):
+    """The test itself, without sanitizers: they watch the loops, and all memory they touch."""
+    target = tmp_path_factory.mktemp("test") / "cpu_test.o"
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
+    command = [*compiler(), *flags, "-c", "tests/cc/cpu_test.cc", "-o", str(target)]
     subprocess.run(command, check=True, cwd=ROOT)
+    return target
+
+
+def test_loops_equal_those_of_core(build, objects, test_object, tmp_path):
+    program = tmp_path / "cpu_test"
+    files = map(str, [test_object, *objects.values()])
+    subprocess.run([*compiler(), *BUILDS[build], *files, "-o", str(program)], check=True)
     result = subprocess.run([program], capture_output=True, text=True)
     print(result.stdout)  # Says which instruction sets this processor lacks.
     assert result.returncode == 0, result.stdout[-10000:] + result.stderr
@@ -90,10 +92,14 @@ def run_with(isa, *command):
     return result.stdout
 
 
-# Prints what the library has chosen, which it does once.
+# Prints what the library has chosen, which it does once.  Without Python's TensorFlow, which
+# takes seconds to start.
 CHOICE = """
-import ctypes, pathlib, tf_stn
-library = ctypes.CDLL(str(pathlib.Path(tf_stn.__file__).parent / "_tf_stn.so"))
+import ctypes, importlib.util, pathlib
+def folder(package): return pathlib.Path(importlib.util.find_spec(package).origin).parent
+framework = folder("tensorflow") / "libtensorflow_framework.so.2"
+ctypes.CDLL(str(framework), ctypes.RTLD_GLOBAL)
+library = ctypes.CDLL(str(folder("tf_stn") / "_tf_stn.so"))
 library.tf_stn_cpu_isa.restype = ctypes.c_char_p
 print(library.tf_stn_cpu_isa().decode())
 """
@@ -127,5 +133,7 @@ def test_op_equals_the_reference_with_lesser_instruction_sets(isa, best):
     """All other tests run with the best one."""
     if NAMES.index(isa) >= NAMES.index(best):
         pytest.skip(f"this processor has {best} at best")
-    files = ["test_affine_resampler", "test_resampler_gradient", "test_edge_cases"]
-    run_with(isa, "-m", "pytest", "-q", *(f"tests/{name}.py" for name in files))
+    names = ["resampler_forward", "resampler_gradient", "edge_cases", "affine_resampler"]
+    files = [f"tests/test_{name}.py" for name in names]
+    # Graphs are none of the loops' business.
+    run_with(isa, "-m", "pytest", "-q", "-k", "not graph", *files)
