@@ -7,6 +7,7 @@
 #define TF_STN_CC_KERNELS_CPU_STENCILS_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/stencil.h"
@@ -30,9 +31,8 @@ template <typename Real>
 struct alignas(64) Block {
   using Index = IndexOf<Real>;
 
-  Real x[kBlockPoints], y[kBlockPoints];  // Coordinates in pixels.
-  // The output pixel of each point, if it is affine; lines are counted from first_line.
-  Real column[kBlockPoints], line[kBlockPoints];
+  Real x[kBlockPoints], y[kBlockPoints];          // Coordinates in pixels.
+  Real column[kBlockPoints], line[kBlockPoints];  // The output pixel of an affine point.
   int64_t first_line;
   Real weight[kTaps][kBlockPoints];
   // dL/dx is slope_x[0] (D1 - D0) + slope_x[1] (D3 - D2), and dL/dy is
@@ -114,7 +114,7 @@ TF_STN_INLINE void ReadCoordinates(const Real* matrix, int64_t width, int64_t fi
     const int64_t left = width - column;
     const int end = left < count - begin ? begin + static_cast<int>(left) : count;
     const auto last = Broadcast<kCount>(static_cast<Real>(column + end - begin - 1));
-    const auto line_number = Broadcast<kCount>(static_cast<Real>(row - block->first_line));
+    const auto line_number = Broadcast<kCount>(static_cast<Real>(row));
     for (int i = begin; i < end; i += kCount) {
       RealVector<Real> columns = lane + static_cast<Real>(column + i - begin);
       columns = columns < last ? columns : last;
@@ -128,13 +128,14 @@ TF_STN_INLINE void ReadCoordinates(const Real* matrix, int64_t width, int64_t fi
   }
 }
 
-// Splits coordinates into floor and fraction.  The floor is pulled in to just outside
-// of [0, size), which is as good as far outside and has an index; so does a NaN.
+// Splits coordinates into floor and fraction.  The floor is pulled in to -2 or to
+// little more than size, which is as good as far outside and has an index; so does a NaN.
 template <typename Real>
 TF_STN_INLINE void Split(const RealVector<Real>& x, IndexOf<Real> size, IndexVector<Real>* floor,
                          RealVector<Real>* fraction) {
   using Reals = RealVector<Real>;
-  const Reals low = Reals{} - 2, high = Reals{} + static_cast<Real>(size + 1);
+  // A large size is rounded as a Real, though never to less than itself.
+  const Reals low = Reals{} - 2, high = Reals{} + static_cast<Real>(size + 1 + (size >> 20));
   Reals bounded = x > low ? x : low;
   bounded = bounded < high ? bounded : high;
   const auto truncated = __builtin_convertvector(bounded, IndexVector<Real>);
@@ -150,6 +151,7 @@ struct Axis {
   IndexVector<Real> inside[2];  // Whether each of them belongs to the stencil.
   RealVector<Real> weight[2];   // 0 for one that does not.
   RealVector<Real> sign;        // Of the slope: -1 where one of them took the other's place.
+  IndexVector<Real> contained;  // Whether nothing outside the image has weight.
 
   // `weights` are those of pixels floor and floor + 1.
   // REQUIRES: size is at least 2.
@@ -166,6 +168,7 @@ struct Axis {
     weight[0] = is_in ? weights[0] : is_before ? weights[1] : Reals{};
     weight[1] = is_in ? weights[1] : is_behind ? weights[0] : Reals{};
     sign = is_in ? Reals{} + 1 : Reals{} - 1;
+    contained = is_in | (is_before & (weights[0] == 0)) | (is_behind & (weights[1] == 0));
   }
 };
 
@@ -182,6 +185,8 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
   const auto channels = static_cast<Index>(image.channels);
   const auto row_elements = static_cast<Index>(image.row_elements());
   const auto last_x = static_cast<Real>(width - 1), last_y = static_cast<Real>(height - 1);
+  // The product of two weights that are greater is not zero.
+  constexpr Real kTiny = static_cast<Real>(sizeof(Real) == 8 ? 1e-150 : 1e-18);
   Indices all_used = Indices{} - 1;
   for (int i = 0; i < block->count; i += kCount) {
     const auto store = [i](const Indices& indices, Index* to) {
@@ -197,8 +202,8 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
     Split<Real>(x, width, &column, &right);
     Split<Real>(y, height, &row, &lower);
     const Reals in_x[] = {1 - right, right}, in_y[] = {1 - lower, lower};
-    const auto is_simple = (right > 0) & (lower > 0) & (x > 0) & (x < last_x) & (y > 0) &
-                           (y < last_y) & (right * lower > 0);
+    const auto is_simple =
+        (right > kTiny) & (lower > kTiny) & (x > 0) & (x < last_x) & (y > 0) & (y < last_y);
     store(row, block->row);
     if (!Any(~is_simple)) {
       // Every tap belongs to the image and has weight.
@@ -224,9 +229,9 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
       Store<kCount>(columns.sign * rows.weight[k], block->slope_x[k] + i);
       Store<kCount>(rows.sign * columns.weight[k], block->slope_y[k] + i);
     }
-    const Indices is_in = (x >= 0) & (x <= last_x) & (y >= 0) & (y <= last_y);
     const Indices is_nan = (x != x) | (y != y);
-    Reals outside = is_in ? Broadcast<kCount>(-Real(0)) : Reals{};
+    Reals outside =
+        (columns.contained & rows.contained) != 0 ? Broadcast<kCount>(-Real(0)) : Reals{};
     outside = is_nan ? x + y : outside;
     Store<kCount>(outside, block->outside + i);
     store(rows.first * row_elements + columns.first * channels, block->offset);
@@ -249,7 +254,8 @@ TF_STN_INLINE void ClipToBand(const Extent<2>& image, int64_t row_begin, int64_t
   using Indices = IndexVector<Real>;
   const auto begin = static_cast<Index>(row_begin), end = static_cast<Index>(row_end);
   const Index above = begin == 0 ? -2 : begin;  // Pulled-in rows are from -2 on.
-  const Index below = row_end == image.size[0] ? end + 2 : end;
+  constexpr Index kMost = std::numeric_limits<Index>::max();
+  const Index below = row_end == image.size[0] ? kMost : end;
   const Indices last = Indices{} + static_cast<Index>(image.size[0] - 2);
   Indices all_used = Indices{} - 1, all_owned = all_used;
   const auto load = [](const Index* from) { return LoadElements<kCount>(from); };

@@ -32,22 +32,31 @@ struct Columns {
   int64_t begin, end;
 };
 
+// Whether start + step * column is finite for all columns.
+TF_STN_INLINE bool IsFinite(double start, double step, const Columns& columns) {
+  const double first = start + step * static_cast<double>(columns.begin);
+  const double last = start + step * static_cast<double>(columns.end);
+  return (first - first) + (last - last) == 0;
+}
+
 // Narrows `columns` to those whose coordinate may lie in (low, high), and rather
-// leaves one too many.  A coordinate that is not finite leaves all.
-template <typename Real>
-TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Columns* columns) {
-  const double a = static_cast<double>(start), b = static_cast<double>(step);
-  const double ends[] = {a + b * static_cast<double>(columns->begin),
-                         a + b * static_cast<double>(columns->end)};
-  const double is_finite = (ends[0] - ends[0]) + (ends[1] - ends[1]);
-  if (is_finite != 0) return;
-  const double below = static_cast<double>(low) - 1, above = static_cast<double>(high) + 1;
+// leaves one too many.
+// REQUIRES: IsFinite(start, step, *columns).
+TF_STN_INLINE void NarrowAlong(double start, double step, int64_t low, int64_t high,
+                               Columns* columns) {
+  const double ends[] = {start + step * static_cast<double>(columns->begin),
+                         start + step * static_cast<double>(columns->end)};
+  // More than the rounding of a coordinate: where large terms cancel, many pixels.
+  const auto size = [](double x) { return x < 0 ? -x : x; };
+  const double margin = 1 + 1e-6 * (size(start) + size(step) * static_cast<double>(columns->end));
+  const double below = static_cast<double>(low) - margin;
+  const double above = static_cast<double>(high) + margin;
   if ((ends[0] < below && ends[1] < below) || (ends[0] > above && ends[1] > above)) {
     columns->end = columns->begin;
     return;
   }
-  if (b == 0) return;
-  double first = (below - a) / b, last = (above - a) / b;
+  if (step == 0) return;
+  double first = (below - start) / step, last = (above - start) / step;
   if (first > last) {
     const double swapped = first;
     first = last;
@@ -60,6 +69,20 @@ TF_STN_INLINE void Narrow(Real start, Real step, int64_t low, int64_t high, Colu
   if (last < static_cast<double>(columns->end)) {
     columns->end = Larger(columns->begin, static_cast<int64_t>(last) + 1);
   }
+}
+
+// Narrows `columns` to those whose points may have pixels in rows [row_begin, row_end).
+// A coordinate that is not finite leaves all, wherever the other one is: it may be a NaN.
+template <typename Real>
+TF_STN_INLINE void Narrow(const AffineRow<Real>& line, const Extent<2>& image, int64_t row_begin,
+                          int64_t row_end, Columns* columns) {
+  const double start_x = static_cast<double>(line.start_x);
+  const double start_y = static_cast<double>(line.start_y);
+  const double step_x = static_cast<double>(line.step_x);
+  const double step_y = static_cast<double>(line.step_y);
+  if (!IsFinite(start_x, step_x, *columns) || !IsFinite(start_y, step_y, *columns)) return;
+  NarrowAlong(start_x, step_x, -1, image.size[1], columns);
+  NarrowAlong(start_y, step_y, row_begin - 1, row_end, columns);
 }
 
 // Asks for the pixels of a block, which comes next, while another one is dealt with.
@@ -122,8 +145,8 @@ void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t
 }
 
 // Calls rows(first, last) for points [begin, end) of an image where rows of the output
-// are narrow, and otherwise row by row for the columns that may see rows [row_begin - 1,
-// row_end] of the image, and skip(first, last) for what is left.
+// are narrow, and otherwise row by row for the columns that may have pixels in rows
+// [row_begin, row_end) of the image, and skip(first, last) for what is left.
 template <typename Real, typename Rows, typename Skip>
 TF_STN_INLINE void ForAffinePoints(const Extent<2>& image, const Real* matrix, int64_t width,
                                    int64_t row_begin, int64_t row_end, int64_t begin, int64_t end,
@@ -134,8 +157,7 @@ TF_STN_INLINE void ForAffinePoints(const Extent<2>& image, const Real* matrix, i
     const int64_t until = Smaller(end, start + width);
     const AffineRow<Real> line(matrix, row);
     Columns columns{begin - start, until - start};
-    Narrow(line.start_x, line.step_x, -1, image.size[1], &columns);
-    Narrow(line.start_y, line.step_y, row_begin - 1, row_end, &columns);
+    Narrow(line, image, row_begin, row_end, &columns);
     skip(begin, start + columns.begin);
     rows(start + columns.begin, start + columns.end);
     skip(start + columns.end, until);
@@ -275,7 +297,8 @@ TF_STN_INLINE void AddMatrixGradient(const Block<Real>& block, Real* x, Real* y,
     };
     const double sum = total(plain);
     sums->of[d][0] += total(by_column);
-    sums->of[d][1] += total(by_line) + static_cast<double>(block.first_line) * sum;
+    sums->of[d][1] +=
+        block.is_one_line ? static_cast<double>(block.first_line) * sum : total(by_line);
     sums->of[d][2] += sum;
   }
 }
