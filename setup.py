@@ -70,7 +70,6 @@ HEADERS = [
     "cc/core/resample.h",
     "cc/core/shapes.h",
     "cc/core/stencil.h",
-    "cc/kernels/cpu_cells.h",
     "cc/kernels/cpu_gradients.h",
     "cc/kernels/cpu_pixels.h",
     "cc/kernels/cpu_sample.h",

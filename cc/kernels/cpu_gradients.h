@@ -7,7 +7,6 @@
 
 #include "cc/core/coordinates.h"
 #include "cc/core/stencil.h"
-#include "cc/kernels/cpu_cells.h"
 #include "cc/kernels/cpu_pixels.h"
 #include "cc/kernels/cpu_sample.h"
 #include "cc/kernels/cpu_stencils.h"
@@ -28,7 +27,6 @@ struct GradientBlock {
   Real* grad_image;      // Of the image, added to; only for gradients of data.
   Real x[kBlockPoints];  // dL/dx of each point, and dL/dy.
   Real y[kBlockPoints];
-  Cells<Real>* cells = nullptr;  // Where to add gradients of data, if not to the image.
 };
 
 // The points of a block that have taps, in their order.  Without a branch for each:
@@ -307,7 +305,6 @@ TF_STN_INLINE void AddDataGradient(const Block<Coordinate<T>>& block, GradientBl
   VisitChannels(gradient->image.channels, [&](auto channels) {
     constexpr int kChannels = decltype(channels)::value;
     if constexpr (kChannels == 1) {
-      if (gradient->cells != nullptr) return gradient->cells->Add(block, gradient->grad_output);
       AddOneChannel<T>(block, gradient);
     } else if constexpr (kChannels == kAnyChannels) {
       AddManyChannels<T>(block, gradient);

@@ -115,7 +115,9 @@ TF_STN_INLINE void ReadCoordinates(const Real* matrix, int64_t width, int64_t fi
     const int end = left < count - begin ? begin + static_cast<int>(left) : count;
     const auto last = Broadcast<kCount>(static_cast<Real>(column + end - begin - 1));
     const auto line_number = Broadcast<kCount>(static_cast<Real>(row));
-    for (int i = begin; i < end; i += kCount) {
+    // The last row is repeated to fill the last vector.
+    const int until = end < count ? end : (count + kCount - 1) / kCount * kCount;
+    for (int i = begin; i < until; i += kCount) {
       RealVector<Real> columns = lane + static_cast<Real>(column + i - begin);
       columns = columns < last ? columns : last;
       write(line.step_x * columns + line.start_x, i, block->x);

@@ -396,25 +396,16 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
   const auto add = [&](bool of_points, bool of_data) {
     GradientsOfPoints(arguments, task, of_points, of_data, ranges, &gradient, matrix_sums);
   };
-  const bool is_whole = end - begin == elements && task.point_end == sizes.points_per_image;
-  if (needs_data && is_whole && Cells<Real>::Pays(sizes.image, sizes.points_per_image)) {
-    alignas(64) Real memory[Cells<Real>::kMostBytes / sizeof(Real)];
-    Cells<Real> cells(sizes.image, memory);
-    gradient.cells = &cells;
-    add(needs_points, true);
-    cells.Finish(grad_image);
+  if (needs_data) {
+    __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
+  }
+  // Many channels of data and of its gradient do not fit into a cache together.
+  constexpr int64_t kManyChannels = 16;
+  if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
+    add(true, false);
+    add(false, true);
   } else {
-    if (needs_data) {
-      __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
-    }
-    // Many channels of data and of its gradient do not fit into a cache together.
-    constexpr int64_t kManyChannels = 16;
-    if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
-      add(true, false);
-      add(false, true);
-    } else {
-      add(needs_points, needs_data);
-    }
+    add(needs_points, needs_data);
   }
   if constexpr (!std::is_same_v<T, Real>) {
     if (arguments.grad_data == nullptr) return;
