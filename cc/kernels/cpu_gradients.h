@@ -132,14 +132,13 @@ TF_STN_INLINE void FinishPointGradients(const Block<Coordinate<T>>& block,
   for (int p = 0; p < block.count; p += 4) {
     const Four a = Load<4>(dots[p]), b = Load<4>(dots[p + 1]);
     const Four c = Load<4>(dots[p + 2]), d = Load<4>(dots[p + 3]);
-    const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    const Four products[kTaps] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
-                                  __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
-                                  __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
-                                  __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+    const Four ab_low = Shuffle<0, 4, 1, 5>(a, b);
+    const Four cd_low = Shuffle<0, 4, 1, 5>(c, d);
+    const Four ab_high = Shuffle<2, 6, 3, 7>(a, b);
+    const Four cd_high = Shuffle<2, 6, 3, 7>(c, d);
+    const Four products[kTaps] = {
+        Shuffle<0, 1, 4, 5>(ab_low, cd_low), Shuffle<2, 3, 6, 7>(ab_low, cd_low),
+        Shuffle<0, 1, 4, 5>(ab_high, cd_high), Shuffle<2, 3, 6, 7>(ab_high, cd_high)};
     PointGradients<4, Real>(block, p, products, gradient->x, gradient->y);
   }
 }

@@ -275,19 +275,26 @@ TF_STN_INLINE Vector<Real, 4> FoldToFour(const Vector<Real, kCount>& vector) {
   }
 }
 
+// Returns the elements of two vectors of four that these numbers say, from 0 to 7.
+// g++ has __builtin_shufflevector from 12 on only.
+template <int... kFrom, typename Four>
+TF_STN_INLINE Four Shuffle(const Four& a, const Four& b) {
+  const decltype(a == b) from = {kFrom...};
+  return __builtin_shuffle(a, b, from);
+}
+
 // Returns the sums of the elements of four vectors; of their first three elements
 // if the fourth is not to count.
 template <int kCounted, typename Real>
 TF_STN_INLINE Vector<Real, 4> Sums(const Vector<Real, 4>& a, const Vector<Real, 4>& b,
                                    const Vector<Real, 4>& c, const Vector<Real, 4>& d) {
-  const Vector<Real, 4> ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const Vector<Real, 4> cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const Vector<Real, 4> ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const Vector<Real, 4> cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  Vector<Real, 4> sum = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) +
-                        __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) +
-                        __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-  if constexpr (kCounted == 4) sum += __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+  const Vector<Real, 4> ab_low = Shuffle<0, 4, 1, 5>(a, b);
+  const Vector<Real, 4> cd_low = Shuffle<0, 4, 1, 5>(c, d);
+  const Vector<Real, 4> ab_high = Shuffle<2, 6, 3, 7>(a, b);
+  const Vector<Real, 4> cd_high = Shuffle<2, 6, 3, 7>(c, d);
+  Vector<Real, 4> sum = Shuffle<0, 1, 4, 5>(ab_low, cd_low) + Shuffle<2, 3, 6, 7>(ab_low, cd_low) +
+                        Shuffle<0, 1, 4, 5>(ab_high, cd_high);
+  if constexpr (kCounted == 4) sum += Shuffle<2, 3, 6, 7>(ab_high, cd_high);
   return sum;
 }
 
