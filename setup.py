@@ -88,6 +88,7 @@ HEADERS = [
     "cc/kernels/op_support.h",
     "cc/kernels/resampler.h",
     "cc/kernels/resampler_cpu.h",
+    "cc/kernels/share_work.h",
     "cc/ops/shape_functions.h",
 ]
 COMPILE_FLAGS = [

@@ -22,18 +22,24 @@
 #include "cc/core/resample.h"
 #include "cc/kernels/functors.h"
 #include "cc/kernels/resampler_cpu.h"
+#include "cc/kernels/share_work.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/types.h"
-#include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_stn {
 namespace functor {
 
-// Rough costs in cycles, of a point and of each of its channels.
-inline constexpr int64_t kPointCost = 8;
-inline constexpr int64_t kChannelCost = 1;
-inline constexpr int64_t kGradientCost = 3;  // Of a gradient, in samples.
+// Cycles that it takes to sample a point, and to find both gradients, by measurement.
+template <int Rank>
+int64_t SampleCost(const ResamplerSizes<Rank>& sizes) {
+  return 5 + 2 * sizes.image.channels / 3;
+}
+
+template <int Rank>
+int64_t GradientCost(const ResamplerSizes<Rank>& sizes) {
+  return 10 + 4 * sizes.image.channels;
+}
 
 // The gradients of a batch of fewer than kManyImages are divided into about kTasks
 // parts, unless they are small.
@@ -42,18 +48,6 @@ inline constexpr int64_t kTasks = 16;
 inline constexpr int64_t kSmallTask = 1 << 15;  // Points times channels.
 
 inline int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <int Rank>
-int64_t SampleCost(const ResamplerSizes<Rank>& sizes) {
-  return kPointCost + kChannelCost * sizes.image.channels;
-}
-
-template <typename Work>
-void ShardOnCpu(tensorflow::OpKernelContext* context, int64_t total, int64_t cost,
-                const Work& work) {
-  const auto& threads = *context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(threads.num_threads, threads.workers, total, cost, work);
-}
 
 // Asks for huge pages for memory that is about to be written for the first time: an
 // output of 30 MB, which TensorFlow gets from the system anew in every step, is 8,000
@@ -112,27 +106,27 @@ void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Point
   const std::vector<GradientTask> tasks = DivideGradients(arguments);
   const bool are_bands =
       arguments.grad_data != nullptr && tasks.size() > static_cast<size_t>(sizes.images);
-  const int64_t cost = kGradientCost * sizes.points_per_image * SampleCost(sizes);
+  const int64_t cost = sizes.points_per_image * GradientCost(sizes);
 
   // Bands need to know which points to look at.
   std::unique_ptr<RowRange[]> ranges;
   const int64_t ranges_per_image = CeilDivide(sizes.points_per_image, kRangePoints);
   if (are_bands && !kIsAffine<Points>) {
     ranges.reset(new RowRange[static_cast<size_t>(sizes.images * ranges_per_image)]);
-    ShardOnCpu(context, sizes.images * ranges_per_image, 2 * kRangePoints,
-               [&](int64_t begin, int64_t end) {
-                 while (begin < end) {
-                   const int64_t image = begin / ranges_per_image;
-                   const int64_t first = image * ranges_per_image;
-                   const int64_t until = std::min(end, first + ranges_per_image);
-                   loops.find_rows(arguments, image, begin - first, until - first,
-                                   ranges.get() + first);
-                   begin = until;
-                 }
-               });
+    ShareWork(context, sizes.images * ranges_per_image, 2 * kRangePoints,
+              [&](int64_t begin, int64_t end) {
+                while (begin < end) {
+                  const int64_t image = begin / ranges_per_image;
+                  const int64_t first = image * ranges_per_image;
+                  const int64_t until = std::min(end, first + ranges_per_image);
+                  loops.find_rows(arguments, image, begin - first, until - first,
+                                  ranges.get() + first);
+                  begin = until;
+                }
+              });
   }
   std::vector<MatrixSums> matrix_sums(kIsAffine<Points> ? tasks.size() : 0);
-  ShardOnCpu(
+  ShareWork(
       context, static_cast<int64_t>(tasks.size()),
       cost * sizes.images / static_cast<int64_t>(tasks.size()), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
@@ -165,10 +159,10 @@ void GradientsByCore(tensorflow::OpKernelContext* context,
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const auto& image = sizes.image;
-  const int64_t cost = kGradientCost * sizes.points_per_image * SampleCost(sizes);
+  const int64_t cost = sizes.points_per_image * GradientCost(sizes);
   VisitStencil<Points::kRank, Real>(arguments.modes, [&](auto tag) {
     using Stencil = typename decltype(tag)::type;
-    ShardOnCpu(context, sizes.images, cost, [&](int64_t begin, int64_t end) {
+    ShareWork(context, sizes.images, cost, [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end && arguments.grad_data != nullptr; ++n) {
         Real* const grad_image = sums + n * image.elements();
         DataGradientOfRows<Stencil>(image, arguments.points, sizes.points_per_image,
@@ -214,12 +208,12 @@ struct Resampler<CPUDevice, Points, T> {
                                                   ToPlain(output)};
     AdviseHugePages(output, sizes.points() * sizes.image.channels * int64_t{sizeof(T)});
     if (const auto* loops = LoopsFor<Points, Plain>(modes, sizes.image); loops != nullptr) {
-      return ShardOnCpu(context, sizes.points(), SampleCost(sizes),
-                        [&](int64_t begin, int64_t end) { loops->sample(plain, begin, end); });
+      return ShareWork(context, sizes.points(), SampleCost(sizes),
+                       [&](int64_t begin, int64_t end) { loops->sample(plain, begin, end); });
     }
     VisitStencil<Points::kRank, Coordinate<T>>(modes, [&](auto tag) {
       using Stencil = typename decltype(tag)::type;
-      ShardOnCpu(
+      ShareWork(
           context, plain.sizes.points(), SampleCost(plain.sizes), [&](int64_t begin, int64_t end) {
             SamplePoints<Stencil>(plain.sizes.image, plain.points, plain.sizes.points_per_image,
                                   plain.data, begin, end, plain.output);
