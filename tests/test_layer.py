@@ -60,7 +60,8 @@ def test_output_is_the_sampled_grid_of_theta(rng, images):
     assert theta.shape == (3, 2, 3)
     assert not np.allclose(theta, IDENTITY)
     expected = resampler(images, affine_grid(theta, (5, 7), (12, 10), align_corners=False))
-    np.testing.assert_array_equal(layer(images), expected)
+    # Coordinates are computed with other roundings than those of the grid.
+    np.testing.assert_allclose(layer(images), expected, rtol=0, atol=1e-5)
 
 
 def test_all_weights_receive_a_gradient_once_theta_has_moved(rng, images):

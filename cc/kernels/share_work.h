@@ -61,7 +61,7 @@ template <typename Work>
 void ShareWork(tensorflow::OpKernelContext* context, int64_t total, int64_t cost,
                const Work& work) {
   constexpr int64_t kLeastChunk = 40'000;  // Cycles.
-  constexpr int64_t kChunksPerThread = 6;  // So that nobody waits long for the last.
+  constexpr int64_t kChunksPerThread = 8;  // So that nobody waits long for the last.
   const auto& pool = *context->device()->tensorflow_cpu_worker_threads();
   const int64_t most = std::min<int64_t>(total, kChunksPerThread * pool.num_threads);
   const int64_t chunks = std::min(most, total * cost / kLeastChunk);
