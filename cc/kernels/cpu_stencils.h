@@ -7,7 +7,6 @@
 #define TF_STN_CC_KERNELS_CPU_STENCILS_H_
 
 #include <cstdint>
-#include <limits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/stencil.h"
@@ -246,18 +245,17 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
 }
 
 // Takes from a block what other bands do: the taps outside of rows
-// [row_begin, row_end) and the points that start in a row of another band.  Who
-// starts outside of the image belongs to its nearest row.
+// [row_begin, row_end) and the points that start in a row of another band.  Points
+// without a pixel in the image are this band's if it `owns_outside`.
 template <typename Real>
 TF_STN_INLINE void ClipToBand(const Extent<2>& image, int64_t row_begin, int64_t row_end,
-                              Block<Real>* block) {
+                              bool owns_outside, Block<Real>* block) {
   constexpr int kCount = kLanes<Real>;
   using Index = IndexOf<Real>;
   using Indices = IndexVector<Real>;
   const auto begin = static_cast<Index>(row_begin), end = static_cast<Index>(row_end);
-  const Index above = begin == 0 ? -2 : begin;  // Pulled-in rows are from -2 on.
-  constexpr Index kMost = std::numeric_limits<Index>::max();
-  const Index below = row_end == image.size[0] ? kMost : end;
+  const Index above = begin == 0 ? -1 : begin;  // Where a point with pixels in row 0 may start.
+  const Indices of_outside = Indices{} - (owns_outside ? 1 : 0);
   const Indices last = Indices{} + static_cast<Index>(image.size[0] - 2);
   Indices all_used = Indices{} - 1, all_owned = all_used;
   const auto load = [](const Index* from) { return LoadElements<kCount>(from); };
@@ -271,10 +269,11 @@ TF_STN_INLINE void ClipToBand(const Extent<2>& image, int64_t row_begin, int64_t
     const Indices upper = (first >= begin) & (first < end) & 3;
     const Indices lower = (first >= begin - 1) & (first < end - 1) & 12;
     const Indices used = load(block->used + i) & (upper | lower);
-    const Indices owned = (row >= above) & (row < below);
+    const Indices inside = load(block->inside + i);
+    const Indices owned = inside != 0 ? (row >= above) & (row < end) : of_outside;
     store(used, block->used + i);
     store(owned, block->owned + i);
-    store(load(block->inside + i) & owned, block->inside + i);
+    store(inside & owned, block->inside + i);
     all_used &= used == kAllTaps;
     all_owned &= owned;
   }

@@ -222,20 +222,25 @@ void FindRows(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arguments, i
   using Real = Coordinate<T>;
   constexpr int kCount = kLanes<Real>;
   const auto& sizes = arguments.sizes;
-  const auto last_row = static_cast<IndexOf<Real>>(sizes.image.size[0] - 1);
+  using Indices = IndexVector<Real>;
+  const auto width = static_cast<IndexOf<Real>>(sizes.image.size[1]);
+  const auto height = static_cast<IndexOf<Real>>(sizes.image.size[0]);
   for (int64_t range = begin; range < end; ++range) {
-    IndexVector<Real> first = IndexVector<Real>{} + last_row, last{};
+    // Of no point, and so what a point without pixels leaves.
+    Indices first = Indices{} + (height - 1), last = Indices{} - 1;
     const int64_t until = Smaller(sizes.points_per_image, (range + 1) * kRangePoints);
     ForBlocks(arguments.points, image * sizes.points_per_image, range * kRangePoints, until,
               [&](int64_t, Block<Real>* block) {
                 for (int i = 0; i < block->count; i += kCount) {
-                  IndexVector<Real> row;
+                  Indices column, row;
                   RealVector<Real> fraction;
-                  Split<Real>(LoadElements<kCount>(block->y + i), last_row + 1, &row, &fraction);
-                  row = row < 0 ? IndexVector<Real>{} : row;
-                  row = row > last_row ? IndexVector<Real>{} + last_row : row;
-                  first = row < first ? row : first;
-                  last = row > last ? row : last;
+                  Split<Real>(LoadElements<kCount>(block->x + i), width, &column, &fraction);
+                  Split<Real>(LoadElements<kCount>(block->y + i), height, &row, &fraction);
+                  const Indices has_pixels =
+                      (column >= -1) & (column < width) & (row >= -1) & (row < height);
+                  row = row < 0 ? Indices{} : row;
+                  first = has_pixels & (row < first) ? row : first;
+                  last = has_pixels & (row > last) ? row : last;
                 }
               });
     ranges[range] = {static_cast<int32_t>(first[0]), static_cast<int32_t>(last[0])};
@@ -311,17 +316,21 @@ void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arg
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
   const int64_t first_of_image = task.image * sizes.points_per_image;
+  const int64_t number_of_ranges = (sizes.points_per_image + kRangePoints - 1) / kRangePoints;
   for (int64_t begin = task.point_begin; begin < task.point_end;) {
     const int64_t range = begin / kRangePoints;
     const int64_t end = Smaller(task.point_end, (range + 1) * kRangePoints);
-    if (ranges == nullptr ||
+    // Points without pixels are nobody's, so each range of them is given to some band.
+    const int64_t row_of_outside = sizes.image.size[0] * range / number_of_ranges;
+    const bool owns_outside = task.row_begin <= row_of_outside && row_of_outside < task.row_end;
+    if (ranges == nullptr || owns_outside ||
         (ranges[range].first < task.row_end && ranges[range].last + 1 >= task.row_begin)) {
       const auto prepare = [&](Block<Real>* block, int64_t p) {
         if (p >= end) return false;
         ReadCoordinates(arguments.points, first_of_image + p,
                         static_cast<int>(Smaller(kBlockPoints, end - p)), block);
         FindStencils<true>(sizes.image, block);
-        if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
+        if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, owns_outside, block);
         if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
         if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
         return true;
@@ -349,6 +358,7 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
   const Real* const matrix = arguments.points.matrix + task.image * Affine<Real>::kParameters;
   const int64_t width = arguments.points.size[1];
+  const bool owns_outside = task.row_begin == 0;  // Where a matrix is NaN, all points are.
   const int64_t first_of_image = task.image * sizes.points_per_image;
   const auto rows = [&](int64_t first, int64_t last) {
     const auto prepare = [&](Block<Real>* block, int64_t p) {
@@ -356,7 +366,7 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
       ReadCoordinates<true>(matrix, width, p, static_cast<int>(Smaller(kBlockPoints, last - p)),
                             block);
       FindStencils<true>(sizes.image, block);
-      if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, block);
+      if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, owns_outside, block);
       if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
       if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
       return true;

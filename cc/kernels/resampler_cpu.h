@@ -24,7 +24,8 @@ struct MatrixSums {
   double of[2][3];
 };
 
-// The rows of an image that some neighbouring points start in.
+// The rows of an image that some neighbouring points start in, those that have no
+// pixel in it left aside.
 struct RowRange {
   int32_t first, last;
 };

@@ -868,7 +868,7 @@ TEST(FarOutsideOfAnImageThatIsLongerThanAFloatCanTell) {
       const Memory<Half> output = SampleAt(isa, {{2, size}, 1}, data, far);
       for (int64_t i = 0; i < output.size(); ++i) CHECK(SameBits(output[i], Half()));
 
-      // One of two bands has each point, also the one far below.
+      // Points without pixels belong to one of two bands, also the one far below.
       const Memory<float> warp(4), grad_warp(4);
       const float coordinates[] = {0.5f, 1e30f, 0.5f, -1e30f};
       std::copy(std::begin(coordinates), std::end(coordinates), warp.data());
@@ -878,8 +878,7 @@ TEST(FarOutsideOfAnImageThatIsLongerThanAFloatCanTell) {
           nullptr, grad_warp.data()};
       const auto& loops = LoopsOf<WarpPoints<2, float>, Half>(isa);
       loops.gradients(arguments, {0, 0, 2, 9, size}, nullptr, nullptr, nullptr);
-      CHECK(!grad_warp.IsPoison(0) && !grad_warp.IsPoison(1));
-      CHECK(grad_warp.IsPoison(2) && grad_warp.IsPoison(3));
+      for (int64_t i = 0; i < 4; ++i) CHECK(grad_warp.IsPoison(i));
       loops.gradients(arguments, {0, 0, 2, 0, 9}, nullptr, nullptr, nullptr);
       for (int64_t i = 0; i < 4; ++i) CHECK(grad_warp[i] == 0);
     }
