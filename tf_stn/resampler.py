@@ -96,7 +96,8 @@ def resampler(
       name: Name of the operation.
 
     Returns:
-      `[batch, ..., channels]`, of the type of `data`. The same bits in every run.
+      `[batch, ..., channels]`, of the type of `data`. The same bits in every run; on a processor
+      with other instructions the last ones may differ.
 
     Gradients:
       `data`: exact, summed in float32 for half types; points with a NaN coordinate contribute
