@@ -1,7 +1,7 @@
 // The functors for the CPU: how the work is shared among threads.
 //
-// The division depends on sizes alone, never on the number of threads, and so do
-// the bits of the result.
+// Whatever is summed is divided by sizes alone, never by the number of threads, and so
+// the bits of the result do not depend on it.
 
 #ifndef TF_STN_CC_KERNELS_FUNCTORS_CPU_H_
 #define TF_STN_CC_KERNELS_FUNCTORS_CPU_H_
@@ -51,7 +51,7 @@ inline int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Asks for huge pages for memory that is about to be written for the first time: an
 // output of 30 MB, which TensorFlow gets from the system anew in every step, is 8,000
-// small pages, and to map them takes as long as to sample.  Best effort: where the
+// small pages, and to map them takes a third as long as to sample.  Best effort: where the
 // system does not have them, nothing happens.
 inline void AdviseHugePages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
@@ -151,39 +151,47 @@ void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Point
   }
 }
 
-// The loops of cc/core, for what the others do not take: other modes, and images of
-// more than kMostElements.  One task an image; each gradient by itself.
+// The loops of cc/core, for what the others do not take: other modes, and images of a
+// single row or column or of more than kMostElements.  Each gradient by itself; that
+// of a warp is shared by points, the others by images.
 template <typename Points, typename T>
 void GradientsByCore(tensorflow::OpKernelContext* context,
                      const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const auto& image = sizes.image;
-  const int64_t cost = sizes.points_per_image * GradientCost(sizes);
+  const int64_t cost = GradientCost(sizes);
+  const int64_t image_cost = sizes.points_per_image * cost;
   VisitStencil<Points::kRank, Real>(arguments.modes, [&](auto tag) {
     using Stencil = typename decltype(tag)::type;
-    ShareWork(context, sizes.images, cost, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end && arguments.grad_data != nullptr; ++n) {
-        Real* const grad_image = sums + n * image.elements();
-        DataGradientOfRows<Stencil>(image, arguments.points, sizes.points_per_image,
-                                    arguments.grad_output, n, 0, image.size[0], grad_image);
-        if constexpr (!std::is_same_v<T, Real>) {
-          std::transform(grad_image, grad_image + image.elements(),
-                         arguments.grad_data + n * image.elements(),
-                         [](Real sum) { return static_cast<T>(sum); });
+    if (arguments.grad_data != nullptr) {
+      ShareWork(context, sizes.images, image_cost, [&](int64_t begin, int64_t end) {
+        for (int64_t n = begin; n < end; ++n) {
+          Real* const grad_image = sums + n * image.elements();
+          DataGradientOfRows<Stencil>(image, arguments.points, sizes.points_per_image,
+                                      arguments.grad_output, n, 0, image.size[0], grad_image);
+          if constexpr (!std::is_same_v<T, Real>) {
+            std::transform(grad_image, grad_image + image.elements(),
+                           arguments.grad_data + n * image.elements(),
+                           [](Real sum) { return static_cast<T>(sum); });
+          }
         }
-      }
-      if (arguments.grad_points == nullptr) return;
-      if constexpr (std::is_same_v<Points, WarpPoints<Points::kRank, Real>>) {
-        WarpGradientOfPoints<Stencil>(
-            image, arguments.points, sizes.points_per_image, arguments.data, arguments.grad_output,
-            begin * sizes.points_per_image, end * sizes.points_per_image, arguments.grad_points);
-      } else {
+      });
+    }
+    if (arguments.grad_points == nullptr) return;
+    if constexpr (kIsAffine<Points>) {
+      ShareWork(context, sizes.images, image_cost, [&](int64_t begin, int64_t end) {
         MatrixGradientOfImages<Stencil>(image, arguments.points, sizes.points_per_image,
                                         arguments.data, arguments.grad_output, begin, end,
                                         arguments.grad_points);
-      }
-    });
+      });
+    } else {
+      ShareWork(context, sizes.points(), cost, [&](int64_t begin, int64_t end) {
+        WarpGradientOfPoints<Stencil>(image, arguments.points, sizes.points_per_image,
+                                      arguments.data, arguments.grad_output, begin, end,
+                                      arguments.grad_points);
+      });
+    }
   });
 }
 

@@ -24,6 +24,9 @@ using Warp = WarpPoints<2, Real>;
 template <typename Real>
 using Affine = AffinePoints<2, Real>;
 
+// From so many channels on, what bounds a point is to move its pixels.
+constexpr int64_t kManyChannels = 16;
+
 TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 TF_STN_INLINE int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -91,7 +94,6 @@ TF_STN_INLINE void Narrow(const AffineRow<Real>& line, const Extent<2>& image, i
 template <typename Real, typename T>
 TF_STN_INLINE void Prefetch(const Block<Real>& block, const Extent<2>& image, const T* pixels) {
   constexpr int64_t kFitsTheCache = 1 << 15;
-  constexpr int64_t kManyChannels = 16;
   if (image.elements() * static_cast<int64_t>(sizeof(T)) <= kFitsTheCache) return;
   if (image.channels >= kManyChannels) return;
   const int64_t row_elements = image.row_elements();
@@ -410,7 +412,6 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
     __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
   }
   // Many channels of data and of its gradient do not fit into a cache together.
-  constexpr int64_t kManyChannels = 16;
   if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
     add(true, false);
     add(false, true);
