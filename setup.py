@@ -37,6 +37,7 @@ DEFAULT_TENSORFLOW = "2.21"
 SOURCES = [
     "cc/kernels/affine_resampler_kernels.cc",
     "cc/kernels/resampler_cpu_choice.cc",
+    "cc/kernels/resampler_grad_grad_kernels.cc",
     "cc/kernels/resampler_kernels.cc",
     "cc/ops/affine_resampler_ops.cc",
     "cc/ops/resampler_ops.cc",
@@ -78,6 +79,7 @@ HEADERS = [
     "cc/kernels/cuda.h",
     "cc/kernels/divider.h",
     "cc/kernels/functors.h",
+    "cc/kernels/functors_core.h",
     "cc/kernels/functors_cpu.h",
     "cc/kernels/functors_gpu.h",
     "cc/kernels/gpu_launch.h",

@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
+from tf_stn import gradients as gradients  # Registers them.
 from tf_stn.affine_resampler import affine_resampler
 from tf_stn.grids import affine_grid
 from tf_stn.resampler import resampler

@@ -12,6 +12,7 @@ from tf_stn.resampler import coordinate_type
 OPS = (
     "TfStn>Resampler",
     "TfStn>ResamplerGrad",
+    "TfStn>ResamplerGradGrad",
     "TfStn>AffineResampler",
     "TfStn>AffineResamplerGrad",
 )

@@ -10,59 +10,90 @@ from tf_stn.resampler import coordinate_type, to_coordinates
 Size = Sequence[int] | Sequence[tf.Tensor] | tf.Tensor
 
 
-def check_size(argument: str, size: Sequence[int]) -> tuple[int, int]:
-    """Returns `size` as two Python integers; a ValueError unless it is two positive integers."""
+# By the number of spatial axes.
+_SIDES = {
+    2: "two positive integers (height, width)",
+    3: "three positive integers (depth, height, width)",
+}
+_THETAS = {
+    2: "`theta` must have shape [batch, ..., 2, 3] or [batch, 6], received",
+    3: "`theta` must have shape [batch, ..., 3, 4] or [batch, 12], received",
+}
+
+
+def check_size(argument: str, size: Sequence[int], rank: int = 2) -> tuple[int, ...]:
+    """Returns `size` as Python integers; a ValueError unless it is `rank` positive integers."""
     try:
         sides = tuple(size)
     except TypeError:
         sides = ()
-    is_size = len(sides) == 2 and all(
+    is_size = len(sides) == rank and all(
         isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0
         for side in sides
     )
     if not is_size:
-        raise ValueError(
-            f"`{argument}` must be two positive integers (height, width), received {size!r}"
-        )
-    return int(sides[0]), int(sides[1])
+        raise ValueError(f"`{argument}` must be {_SIDES[rank]}, received {size!r}")
+    return tuple(int(side) for side in sides)
 
 
-def _late_size(argument: str, size: tf.Tensor) -> tf.Tensor:
-    """Returns `size`, known only when the graph runs, as `[2]` int64, and checks it then."""
-    expected = f"`{argument}` must be two positive integers (height, width), received"
-    if not size.dtype.is_integer or not size.shape.is_compatible_with([2]):
+def _late_size(argument: str, size: tf.Tensor, rank: int) -> tf.Tensor:
+    """Returns `size`, known only when the graph runs, as `[rank]` int64, and checks it then."""
+    expected = f"`{argument}` must be {_SIDES[rank]}, received"
+    if not size.dtype.is_integer or not size.shape.is_compatible_with([rank]):
         raise ValueError(f"{expected} a {size.dtype.name} tensor of shape {size.shape}")
     size = tf.cast(size, tf.int64)
-    is_size = (tf.rank(size) == 1) & (tf.size(size) == 2) & tf.reduce_all(size > 0)
+    is_size = (tf.rank(size) == 1) & (tf.size(size) == rank) & tf.reduce_all(size > 0)
     with tf.control_dependencies([tf.debugging.Assert(is_size, [expected, size])]):
-        return tf.reshape(size, [2])
+        return tf.reshape(size, [rank])
 
 
-def _parse_size(argument: str, size: Size) -> tuple[int, int] | tf.Tensor:
-    """Returns `(height, width)` as integers, or as a tensor where they are not known yet."""
+def _parse_size(argument: str, size: Size, rank: int) -> tuple[int, ...] | tf.Tensor:
+    """Returns the sides as integers, or as a tensor where they are not known yet."""
     if isinstance(size, Sequence) and any(tf.is_tensor(side) for side in size):
         size = tf.stack([tf.cast(side, tf.int64) for side in size])
     if not tf.is_tensor(size):
-        return check_size(argument, size)
+        return check_size(argument, size, rank)
     static = tf.get_static_value(size)
-    return _late_size(argument, size) if static is None else check_size(argument, static)
+    if static is None:
+        return _late_size(argument, size, rank)
+    return check_size(argument, static, rank)
 
 
-def _as_matrices(theta: tf.Tensor) -> tf.Tensor:
-    """Gives `theta` the shape `[batch, 2, 3]`."""
-    if not any(theta.shape.is_compatible_with(shape) for shape in ([None, 6], [None, 2, 3])):
-        raise ValueError(
-            f"`theta` must have shape [batch, 2, 3] or [batch, 6], received {theta.shape.as_list()}"
-        )
-    if not theta.shape[1:].is_fully_defined():
-        shape = tf.shape(theta)
-        sides = tf.concat([shape[1:], [-1, -1, -1]], axis=0)[:3]
-        is_known = tf.reduce_all(sides == [[6, -1, -1], [2, 3, -1]], axis=1)
-        message = "`theta` must have shape [batch, 2, 3] or [batch, 6], received"
-        check = tf.debugging.Assert(tf.reduce_any(is_known), [message, shape])
+def spatial_rank(theta: tf.Tensor) -> int:
+    """Returns 3 for transformations of volumes, and 2 for all others."""
+    shape = theta.shape
+    is_of_volumes = shape.rank is not None and shape.rank > 1 and shape[-1] in (4, 12)
+    return 3 if is_of_volumes else 2
+
+
+def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
+    """Gives `theta` the shape `[batch, ..., rank, rank + 1]`."""
+    matrix = [rank, rank + 1]
+    flat = [rank * (rank + 1)]
+    shape = theta.shape
+    fits = (
+        shape.rank is None
+        or (shape.rank == 2 and shape[1:].is_compatible_with(flat))
+        or (shape.rank > 2 and shape[-2:].is_compatible_with(matrix))
+    )
+    if not fits:
+        raise ValueError(f"{_THETAS[rank]} {shape.as_list()}")
+    if shape.rank is not None and shape.rank > 2 and shape[-2:].is_fully_defined():
+        return theta
+    late = tf.shape(theta)
+    if shape.rank is None or not shape[1:].is_fully_defined():
+        ends = tf.concat([[-1, -1], late], axis=0)[-2:]
+        is_matrix = (tf.rank(theta) > 2) & tf.reduce_all(ends == matrix)
+        is_flat = (tf.rank(theta) == 2) & tf.reduce_all(ends[-1:] == flat)
+        check = tf.debugging.Assert(is_matrix | is_flat, [_THETAS[rank], late])
         with tf.control_dependencies([check]):
             theta = tf.identity(theta)
-    return tf.reshape(theta, [-1, 2, 3])
+    if shape.rank is None:
+        return tf.reshape(theta, tf.concat([[-1], matrix], axis=0))
+    static = shape[:1] if shape.rank == 2 else shape[:-2]
+    late_start = late[:1] if shape.rank == 2 else late[:-2]
+    theta = tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
+    return tf.ensure_shape(theta, static + matrix)
 
 
 def _to_pixels(
@@ -73,14 +104,16 @@ def _to_pixels(
 ) -> tf.Tensor:
     """Returns `M = S_in θ S_out⁻¹`, from output pixels `(j, i, 1)` to input pixels `(x, y)`.
 
+    For volumes, from `(j, i, h, 1)` to `(x, y, z)`.
+
     `S⁻¹` maps pixel `j` of `n` to `(2 j - (n - 1)) / span`, where `span` is `n - 1` with
     `align_corners` and `n` without. Sizes are multiplied before they are divided, in float64, so
     that equal sizes and the identity θ give exactly the identity.
 
     Args:
-      matrices: θ, `[batch, 2, 3]`, normalised.
-      output_size: `[2]`, (width, height), float64.
-      input_size: `[2]`, (width, height), float64.
+      matrices: θ, `[batch, ..., 2, 3]` or `[batch, ..., 3, 4]`, normalised.
+      output_size: (width, height[, depth]), float64.
+      input_size: (width, height[, depth]), float64.
       align_corners: As in `affine_grid`.
     """
     maximum = tf.maximum if tf.is_tensor(output_size) else np.maximum
@@ -92,27 +125,52 @@ def _to_pixels(
     scale, to_middle, half_span, middle = (
         tf.cast(x, matrices.dtype) for x in (scale, to_middle, input_span / 2, (input_size - 1) / 2)
     )
-    linear, shift = matrices[..., :2], matrices[..., 2]
+    linear, shift = matrices[..., :-1], matrices[..., -1]
     shift = shift * half_span - tf.reduce_sum(linear * to_middle, axis=-1) + middle
     return tf.concat([linear * scale, shift[..., None]], axis=-1)
 
 
 def pixel_matrix(
-    theta: tf.Tensor, output_size: Size, input_size: Size, align_corners: bool
-) -> tuple[tf.Tensor, tuple[int, int] | tf.Tensor]:
-    """Returns the matrices from output to input pixels, `[batch, 2, 3]`, and the output's size.
+    theta: tf.Tensor, rank: int, output_size: Size, input_size: Size, align_corners: bool
+) -> tuple[tf.Tensor, tuple[int, ...] | tf.Tensor]:
+    """Returns the matrices from output to input pixels and the output's size.
 
-    Arguments are checked; they are those of `affine_grid`. The type is that of coordinates.
+    Arguments are checked; they are those of `affine_grid`. The matrices are
+    `[batch, ..., rank, rank + 1]`, of the type of coordinates.
     """
     theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
     theta = to_coordinates(theta, coordinate_type(theta.dtype), "theta")
-    output_size = _parse_size("output_size", output_size)
-    sizes = [output_size, _parse_size("input_size", input_size)]
+    matrices = _as_matrices(theta, rank)
+    output_size = _parse_size("output_size", output_size, rank)
+    sizes = [output_size, _parse_size("input_size", input_size, rank)]
     if any(tf.is_tensor(size) for size in sizes):
         sizes = [tf.cast(size, tf.float64)[::-1] for size in sizes]
     else:
         sizes = [np.array(size[::-1], np.float64) for size in sizes]
-    return _to_pixels(_as_matrices(theta), *sizes, align_corners), output_size
+    return _to_pixels(matrices, *sizes, align_corners), output_size
+
+
+def pixel_axes(size: Sequence[int] | tf.Tensor, rank: int, dtype: tf.DType) -> list[tf.Tensor]:
+    """Returns the columns, rows[, slices] of an output, each shaped to broadcast over it."""
+    axes = []
+    for axis in range(rank):
+        shape = [1] * rank
+        shape[axis] = -1
+        axes.append(tf.reshape(tf.cast(tf.range(size[axis]), dtype), shape))
+    return axes[::-1]
+
+
+def map_pixels(matrix: tf.Tensor, size: Sequence[int] | tf.Tensor, rank: int) -> tf.Tensor:
+    """Returns where `matrix` maps the pixels of an output, `[batch, ..., *size, rank]`."""
+    # Not a matrix product, which some GPUs compute in ten bits of precision by default.
+    for _ in range(rank):
+        matrix = tf.expand_dims(matrix, -3)
+    *steps, total = tf.unstack(matrix, axis=-1)
+    pixels = pixel_axes(size, rank, matrix.dtype)
+    # From the slowest axis on, as the compiled loops add them.
+    for step, pixel in reversed(list(zip(steps, pixels, strict=True))):
+        total = step * pixel[..., None] + total
+    return total
 
 
 def affine_grid(
@@ -126,6 +184,7 @@ def affine_grid(
 
     `(x_n, y_n) = θ (x_t, y_t, 1)ᵀ`, where `(x_t, y_t)` is the output pixel and `(x_n, y_n)` the
     point of the input that it shows, both normalised to `[-1, 1]`. So a scale below 1 zooms in.
+    Volumes have a third coordinate, `z`, along their depth.
 
     >>> identity = tf.constant([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
     >>> tf_stn.affine_grid(identity, output_size=(2, 2), input_size=(3, 5))[0].numpy()
@@ -136,18 +195,21 @@ def affine_grid(
             [4., 2.]]], dtype=float32)
 
     Args:
-      theta: `[batch, 2, 3]`, or `[batch, 6]` in the order of its rows. Any real type; computed in
-        float64 where it is float64, otherwise in float32.
-      output_size: `(height, width)` of the output, as integers or integer tensors.
-      input_size: `(height, width)` of the image that will be sampled.
+      theta: `[batch, ..., 2, 3]`, or `[batch, 6]` in the order of its rows; for volumes
+        `[batch, ..., 3, 4]` or `[batch, 12]`. Any real type; computed in float64 where it is
+        float64, otherwise in float32.
+      output_size: `(height, width)` of the output, or `(depth, height, width)`, as integers or
+        integer tensors.
+      input_size: The same of the image that will be sampled.
       align_corners: Where -1 and 1 are. True (default), as in the paper, cuDNN and MXNet: at the
         centres of the outermost pixels. False: at their outer edges.
       name: Name of the operation.
 
     Returns:
-      The warp, `[batch, height, width, 2]`, as `(x, y)` in pixels of the input, for
-      `tf_stn.resampler`. The identity θ and equal sizes give exactly the pixel centres. An output
-      of a single row or column lies in the middle.
+      The warp, `[batch, ..., height, width, 2]`, as `(x, y)` in pixels of the input, or
+      `[batch, ..., depth, height, width, 3]`, as `(x, y, z)`, for `tf_stn.resampler`. The
+      identity θ and equal sizes give exactly the pixel centres. An output of a single row or
+      column lies in the middle.
 
     Gradients:
       `theta`: exact; the sum over points of the gradient of the warp times
@@ -156,7 +218,7 @@ def affine_grid(
 
     Raises:
       TypeError: `theta` does not hold real numbers.
-      ValueError: `theta` is not of a shape above, or a size is not two positive integers.
+      ValueError: `theta` is not of a shape above, or a size is not as many positive integers.
       tf.errors.InvalidArgumentError: the same, where it is known only when the graph runs.
 
     Reference:
@@ -164,10 +226,7 @@ def affine_grid(
       https://arxiv.org/abs/1506.02025
     """
     with tf.name_scope(name or "affine_grid"):
-        matrix, size = pixel_matrix(theta, output_size, input_size, align_corners)
-        height, width = size[0], size[1]
-        columns = tf.cast(tf.range(width), matrix.dtype)[None, None, :, None]
-        rows = tf.cast(tf.range(height), matrix.dtype)[None, :, None, None]
-        # Not a matrix product, which some GPUs compute in ten bits of precision by default.
-        along_x, along_y, origin = tf.unstack(matrix[:, None, None], axis=-1)
-        return along_x * columns + (along_y * rows + origin)
+        theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
+        rank = spatial_rank(theta)
+        matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners)
+        return map_pixels(matrix, size, rank)

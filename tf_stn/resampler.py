@@ -1,13 +1,11 @@
 """Samples images at real-valued coordinates, differentiably."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from tf_stn._library import ops
 
-INTERPOLATIONS = ("linear",)
-PADDINGS = ("zeros",)
+INTERPOLATIONS = ("nearest", "linear", "cubic")
+PADDINGS = ("zeros", "border", "reflect", "symmetric", "wrap")
 DATA_TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
@@ -65,14 +63,39 @@ def to_data(value) -> tf.Tensor:
     return data
 
 
+def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
+    """Returns the input of an op that has the pixels outside: `[channels]`, or none for zeros."""
+    if isinstance(fill_value, (int, float)) and fill_value == 0:
+        return []
+    if padding != "zeros":
+        raise ValueError(
+            "`fill_value` goes with padding 'zeros' alone, whose pixels outside it replaces, "
+            f"received padding {padding!r}"
+        )
+    fill = as_tensor(fill_value, dtype_hint=data.dtype)
+    if not (fill.dtype.is_floating or fill.dtype.is_integer):
+        raise TypeError(f"`fill_value` must hold real numbers, received {fill.dtype.name}")
+    fill = tf.cast(fill, data.dtype)
+    channels = data.shape[-1] if data.shape.rank else None
+    if fill.shape.rank not in (0, 1) or (
+        fill.shape.rank == 1 and channels not in (None, *fill.shape)
+    ):
+        raise ValueError(
+            f"`fill_value` must be a number or have shape [channels], here [{channels}], "
+            f"received shape {fill.shape}"
+        )
+    return [tf.broadcast_to(fill, tf.shape(data)[-1:])] if fill.shape.rank == 0 else [fill]
+
+
 def resampler(
     data: tf.Tensor,
     warp: tf.Tensor,
     interpolation: str = "linear",
     padding: str = "zeros",
+    fill_value: float | tf.Tensor = 0.0,
     name: str | None = None,
 ) -> tf.Tensor:
-    """Samples images at real-valued pixel coordinates.
+    """Samples images or volumes at real-valued pixel coordinates.
 
     Pixel `(0, 0)` has its centre at `(0, 0)`, so an image of width `W` spans `x` in
     `[0, W - 1]`. Normalised coordinates are the grid generator's business; see
@@ -83,16 +106,26 @@ def resampler(
     array([ 5., 20.], dtype=float32)
 
     Args:
-      data: `[batch, height, width, channels]`, float16, bfloat16, float32 or float64.
-      warp: `[batch, ..., 2]`, as `(x, y)` in pixels with `x` along the width. Any real type;
-        computed in float64 where `data` is float64, otherwise in float32: half precision
-        cannot tell neighbouring pixels apart beyond 2048. NaN gives NaN; infinite or huge
-        is outside the image.
-      interpolation: How neighbouring pixels are blended. `"linear"` (default): by distance
-        along each axis, over the two nearest. A pixel of weight zero is not read, so on a
-        pixel centre the sample is that pixel, bit for bit.
-      padding: What lies outside the image. `"zeros"` (default): `0 0 0 | a b c d | 0 0 0`,
-        so that samples fade to zero over one pixel.
+      data: `[batch, height, width, channels]`, or volumes `[batch, depth, height, width,
+        channels]`; float16, bfloat16, float32 or float64.
+      warp: `[batch, ..., 2]`, as `(x, y)` in pixels with `x` along the width, or for volumes
+        `[batch, ..., 3]`, as `(x, y, z)` with `z` along the depth. Any real type; computed in
+        float64 where `data` is float64, otherwise in float32: half precision cannot tell
+        neighbouring pixels apart beyond 2048. NaN gives NaN; infinite or huge is outside the
+        image. Several grids for each image are one warp `[batch, grids, ..., 2]`; and one of
+        `data` and `warp` may have a batch of 1, which goes with each item of the other's. No
+        image is ever copied for that.
+      interpolation: How neighbouring pixels are blended, along each axis. `"nearest"`: the
+        nearest pixel alone, of two the one of even index. `"linear"` (default): by distance,
+        over the two nearest. `"cubic"`: by the cubic convolution of Keys with a = -0.75, over
+        four. A pixel of weight zero is not read, so on a pixel centre the sample is that pixel,
+        bit for bit.
+      padding: Which pixel is read for an index outside the image `a b c d`. `"zeros"` (default):
+        `0 0 0 | a b c d | 0 0 0`, so that linear samples fade to zero over one pixel.
+        `"border"`: `a a a | a b c d | d d d`. `"reflect"`: `d c b | a b c d | c b a`.
+        `"symmetric"`: `c b a | a b c d | d c b`. `"wrap"`: `b c d | a b c d | a b c`.
+      fill_value: For `"zeros"`, what lies outside instead: a number, or one for each channel,
+        `[channels]`. Default 0.
       name: Name of the operation.
 
     Returns:
@@ -103,46 +136,38 @@ def resampler(
       `data`: exact, summed in float32 for half types; points with a NaN coordinate contribute
       nothing. On the CPU the same bits for any number of threads; on the GPU atomic additions,
       unless `tf.config.experimental.enable_op_determinism()` asks for the same bits in every run,
-      which takes longer. `warp`: exact between pixel centres and right-hand on them; zero outside
-      the image, NaN for a NaN coordinate. Only the gradients that somebody needs are computed.
-      Gradients of gradients are not defined yet, and asking for one raises a LookupError.
+      which takes longer. `warp`: exact between pixel centres and right-hand on them, for
+      `"cubic"` exact everywhere, for `"nearest"` zero; zero where the sample is constant outside
+      the image, NaN for a NaN coordinate. `fill_value`: exact. Only the gradients that somebody
+      needs are computed. They are differentiable in turn, in all arguments, and so are theirs, to
+      any order.
 
     XLA:
       There is no XLA kernel. A Keras layer of your own that calls this sets
       `self.supports_jit = False`, as `tf_stn.SpatialTransformer` does.
 
     Raises:
-      TypeError: `data` or `warp` is of another type.
-      ValueError: unknown mode; in graph mode also mismatched shapes.
+      TypeError: `data`, `warp` or `fill_value` is of another type.
+      ValueError: unknown mode, or a `fill_value` that does not fit; in graph mode also mismatched
+        shapes.
       tf.errors.InvalidArgumentError: mismatched shapes, or an image without pixels where there
         are points.
 
     Reference:
       Jaderberg et al., Spatial Transformer Networks, 2015, equations 5 to 7,
-      https://arxiv.org/abs/1506.02025
+      https://arxiv.org/abs/1506.02025; Keys, Cubic convolution interpolation for digital image
+      processing, 1981. Where an index outside is mapped, and not the coordinate, PyTorch's
+      `grid_sample` and ONNX's `GridSample` agree: their padding `"reflection"` is `"reflect"`
+      with align_corners and `"symmetric"` without.
     """
     check_modes(interpolation, padding)
     data = to_data(data)
     warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
-    return ops.tf_stn_resampler(data, warp, interpolation=interpolation, padding=padding, name=name)
-
-
-def needed_gradients(op: tf.Operation, gradient_op: Callable, argument: str, grad_output):
-    """Calls an op's gradient op for those of `data` and `argument` that somebody needs."""
-    # A tape knows which inputs need no gradient. `tf.gradients` does not say, but in its graphs
-    # the executor tells the kernel which outputs nobody consumes.
-    unneeded = getattr(op, "skip_input_indices", None) or ()
-    gradients = gradient_op(
-        *op.inputs[:2],
-        grad_output,
-        interpolation=op.get_attr("interpolation"),
-        padding=op.get_attr("padding"),
-        compute_grad_data=0 not in unneeded,
-        **{f"compute_grad_{argument}": 1 not in unneeded},
+    return ops.tf_stn_resampler(
+        data,
+        warp,
+        to_fill(fill_value, data, padding),
+        interpolation=interpolation,
+        padding=padding,
+        name=name,
     )
-    return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
-
-
-@tf.RegisterGradient("TfStn>Resampler")
-def _resampler_gradient(op, grad_output):
-    return needed_gradients(op, ops.tf_stn_resampler_grad, "warp", grad_output)

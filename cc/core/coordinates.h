@@ -24,8 +24,9 @@ struct CoordinateOf<double> {
 template <typename T>
 using Coordinate = typename CoordinateOf<T>::type;
 
-// A source of points is a struct with kRank, Real and At(point, coordinates),
-// which writes (x, y[, z]) in pixels.  Points are numbered through the batch.
+// A source of points is a struct with kRank, Real and At(image, point, coordinates),
+// which writes (x, y[, z]) in pixels of a point, counted within its image.  `per_image`
+// says how far apart the points of two images are, or 0 if all images share the same.
 
 // Points stored one after the other in a warp tensor.
 template <int Rank, typename RealType>
@@ -33,29 +34,41 @@ struct WarpPoints {
   static constexpr int kRank = Rank;
   using Real = RealType;
 
-  const Real* warp;  // [points, Rank]
+  const Real* warp;   // [images or 1, points, Rank]
+  int64_t per_image;  // Points.
+  int64_t stored;     // Points in all.
 
   template <typename Index>
-  TF_STN_HD void At(Index point, Real* coordinates) const {
-    for (int d = 0; d < kRank; ++d) coordinates[d] = warp[point * kRank + d];
+  TF_STN_HD void At(Index image, Index point, Real* coordinates) const {
+    const Real* from = warp + (image * static_cast<Index>(per_image) + point) * kRank;
+    for (int d = 0; d < kRank; ++d) coordinates[d] = from[d];
   }
 };
 
-// The pixels of an output, each mapped into the input by its image's matrix:
+// The pixels of outputs, each mapped into the input by its output's matrix:
 //
 //   (x, y[, z]) = matrix * (column, row[, slice], 1)
 //
-// The points exist in registers alone.
+// The points exist in registers alone.  An image may have several outputs, each with
+// a matrix; its points are theirs, one after the other.
 template <int Rank, typename RealType>
 struct AffinePoints {
   static constexpr int kRank = Rank;
   static constexpr int kParameters = Rank * (Rank + 1);
   using Real = RealType;
 
-  const Real* matrix;  // [images, Rank, Rank + 1]
-  int64_t size[Rank];  // Of the output; size[0] is the slowest axis.
+  const Real* matrix;  // [images or 1, outputs, Rank, Rank + 1]
+  int64_t per_image;   // Matrices.
+  int64_t stored;      // Matrices in all.
+  int64_t size[Rank];  // Of an output; size[0] is the slowest axis.
 
-  // Writes the (column, row[, slice]) of a point, and returns its image.
+  TF_STN_HD int64_t output_points() const {
+    int64_t points = 1;
+    for (int d = 0; d < kRank; ++d) points *= size[d];
+    return points;
+  }
+
+  // Writes the (column, row[, slice]) of a point, and returns its output.
   template <typename Index>
   TF_STN_HD Index PixelOf(Index point, Index* pixel) const {
     for (int d = kRank - 1; d >= 0; --d) {
@@ -78,10 +91,11 @@ struct AffinePoints {
   }
 
   template <typename Index>
-  TF_STN_HD void At(Index point, Real* coordinates) const {
+  TF_STN_HD void At(Index image, Index point, Real* coordinates) const {
     Index pixel[kRank];
-    const Index image = PixelOf(point, pixel);
-    Map(matrix + image * kParameters, pixel, coordinates);
+    const Index output = PixelOf(point, pixel);
+    Map(matrix + (image * static_cast<Index>(per_image) + output) * kParameters, pixel,
+        coordinates);
   }
 };
 

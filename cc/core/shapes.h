@@ -52,28 +52,85 @@ inline std::string WrongShape(const std::string& argument, const std::string& ex
   return "`" + argument + "` must have shape " + expected + ", received " + received.ToString();
 }
 
+// Returns the size of an axis along which one of two tensors may be of size 1.
+// REQUIRES: CanBroadcast(a, b).
+inline int64_t Broadcast(int64_t a, int64_t b) {
+  if (a == 1) return b;
+  if (b == 1) return a;
+  return a == PartialShape::kUnknown ? b : a;
+}
+
+inline bool CanBroadcast(int64_t a, int64_t b) { return a == 1 || b == 1 || CanBeEqual(a, b); }
+
+// The number of spatial axes of images, 2, or of volumes, 3; unknown if that of data is.
+inline int64_t SpatialRank(const PartialShape& data) {
+  return data.has_rank() ? data.rank() - 2 : PartialShape::kUnknown;
+}
+
+inline std::string CheckData(const PartialShape& data) {
+  if (!data.has_rank() || data.rank() == 4 || data.rank() == 5) return "";
+  return WrongShape(
+      "data", "[batch, height, width, channels] or [batch, depth, height, width, channels]", data);
+}
+
+inline std::string Received(const std::string& a, const PartialShape& shape_of_a,
+                            const std::string& b, const PartialShape& shape_of_b) {
+  return "received `" + a + "` of shape " + shape_of_a.ToString() + " and `" + b + "` of shape " +
+         shape_of_b.ToString();
+}
+
+inline std::string CheckBatch(const PartialShape& data, const std::string& argument,
+                              const PartialShape& shape) {
+  if (!data.has_rank() || !shape.has_rank() || CanBroadcast(data.size(0), shape.size(0))) return "";
+  return "`data` and `" + argument + "` must have the same batch size, or one of them 1, " +
+         Received("data", data, argument, shape);
+}
+
+// Returns what is wrong if there are points but no pixels, or "".
+inline std::string CheckHasPixels(const PartialShape& data, const std::string& has_points,
+                                  const std::string& received) {
+  bool is_empty = false;
+  for (int d = 1; d + 1 < data.rank(); ++d) is_empty = is_empty || data.size(d) == 0;
+  if (!is_empty) return "";
+  return std::string("`data` must have ") +
+         (data.rank() == 4 ? "a height and a width" : "a depth, a height and a width") +
+         " of at least 1 where " + has_points + ", " + received;
+}
+
 // Returns what is wrong with the inputs of the resampler, or "".
 inline std::string CheckResamplerShapes(const PartialShape& data, const PartialShape& warp) {
-  if (data.has_rank() && data.rank() != 4) {
-    return WrongShape("data", "[batch, height, width, channels]", data);
-  }
-  if (warp.has_rank() && (warp.rank() < 2 || !CanBeEqual(warp.size(-1), 2))) {
-    return WrongShape("warp", "[batch, ..., 2]", warp);
+  std::string error = CheckData(data);
+  if (!error.empty()) return error;
+  const int64_t rank = SpatialRank(data);
+  if (warp.has_rank()) {
+    const bool fits = warp.rank() >= 2 && CanBeEqual(warp.size(-1), rank) &&
+                      (CanBeEqual(warp.size(-1), 2) || warp.size(-1) == 3);
+    if (!fits) {
+      return WrongShape("warp",
+                        rank == 2   ? "[batch, ..., 2]"
+                        : rank == 3 ? "[batch, ..., 3]"
+                                    : "[batch, ..., 2] or [batch, ..., 3]",
+                        warp);
+    }
   }
   if (!data.has_rank() || !warp.has_rank()) return "";
-  if (!CanBeEqual(data.size(0), warp.size(0))) {
-    return "`data` and `warp` must have the same batch size, received `data` of shape " +
-           data.ToString() + " and `warp` of shape " + warp.ToString();
-  }
-  const bool empty_image = data.size(1) == 0 || data.size(2) == 0;
-  bool has_points = true;
+  error = CheckBatch(data, "warp", warp);
+  if (!error.empty()) return error;
+  bool has_points = data.size(0) != 0;
   for (int d = 0; d + 1 < warp.rank(); ++d) has_points = has_points && warp.size(d) > 0;
-  if (empty_image && has_points) {
-    return "`data` must have a height and a width of at least 1 where `warp` has points, received "
-           "`data` of shape " +
-           data.ToString() + " and `warp` of shape " + warp.ToString();
-  }
-  return "";
+  return has_points
+             ? CheckHasPixels(data, "`warp` has points", Received("data", data, "warp", warp))
+             : "";
+}
+
+// Returns what is wrong with the pixel that fills what lies outside, or "".
+inline std::string CheckFillShape(const PartialShape& fill_value, const PartialShape& data) {
+  const bool fits = !fill_value.has_rank() ||
+                    (fill_value.rank() == 1 &&
+                     (!data.has_rank() || CanBeEqual(fill_value.size(0), data.size(-1))));
+  if (fits) return "";
+  return WrongShape("fill_value", "[channels]", fill_value) + " for `data` of shape " +
+         data.ToString();
 }
 
 // Returns what is wrong with the inputs of the resampler's gradient, or "".
@@ -84,78 +141,128 @@ inline std::string CheckResamplerGradShapes(const PartialShape& data, const Part
   bool fits = true;
   if (warp.has_rank()) {
     fits = grad_output.rank() == warp.rank();
-    for (int d = 0; fits && d + 1 < warp.rank(); ++d) {
+    for (int d = 1; fits && d + 1 < warp.rank(); ++d) {
       fits = CanBeEqual(grad_output.size(d), warp.size(d));
     }
   }
   if (fits && data.has_rank()) {
-    fits = grad_output.rank() >= 2 && CanBeEqual(grad_output.size(-1), data.size(3)) &&
-           CanBeEqual(grad_output.size(0), data.size(0));
+    fits = grad_output.rank() >= 2 && CanBeEqual(grad_output.size(-1), data.size(-1));
+    if (fits && warp.has_rank()) {
+      fits = CanBeEqual(grad_output.size(0), Broadcast(data.size(0), warp.size(0)));
+    }
   }
   if (fits) return "";
   return WrongShape("grad_output", "[batch, ..., channels]", grad_output) +
          " for `data` of shape " + data.ToString() + " and `warp` of shape " + warp.ToString();
 }
 
+// Whether a gradient's gradient, which is of shape [0] if there is none, fits.
+inline bool IsOfShapeOrAbsent(const PartialShape& shape, const PartialShape& expected) {
+  if (!shape.has_rank() || !expected.has_rank()) return true;
+  if (shape.rank() == 1 && CanBeEqual(shape.size(0), 0)) return true;
+  bool fits = shape.rank() == expected.rank();
+  for (int d = 0; fits && d < shape.rank(); ++d) {
+    fits = CanBeEqual(shape.size(d), expected.size(d));
+  }
+  return fits;
+}
+
+// Returns what is wrong with the inputs of the gradient's gradient, or "".
+inline std::string CheckResamplerGradGradShapes(const PartialShape& data, const PartialShape& warp,
+                                                const PartialShape& grad_output,
+                                                const PartialShape& grad_grad_data,
+                                                const PartialShape& grad_grad_warp) {
+  const std::string error = CheckResamplerGradShapes(data, warp, grad_output);
+  if (!error.empty()) return error;
+  if (!IsOfShapeOrAbsent(grad_grad_data, data)) {
+    return WrongShape("grad_grad_data", "of `data`, " + data.ToString() + ", or [0]",
+                      grad_grad_data);
+  }
+  if (!IsOfShapeOrAbsent(grad_grad_warp, warp)) {
+    return WrongShape("grad_grad_warp", "of `warp`, " + warp.ToString() + ", or [0]",
+                      grad_grad_warp);
+  }
+  return "";
+}
+
 // Returns what is wrong with the shape of an argument that is a size, or "".
 inline std::string CheckSizeShape(const std::string& argument, const PartialShape& size,
                                   int64_t sides) {
   if (!size.has_rank() || (size.rank() == 1 && CanBeEqual(size.size(0), sides))) return "";
-  return WrongShape(argument, "[" + std::to_string(sides) + "]", size);
+  return WrongShape(
+      argument, sides == PartialShape::kUnknown ? "[2] or [3]" : "[" + std::to_string(sides) + "]",
+      size);
 }
 
 // Returns what is wrong with a size that is known, or "".
-inline std::string CheckSize(const std::string& argument, int64_t height, int64_t width) {
-  if (height >= 0 && width >= 0) return "";
-  return "`" + argument + "` must not be negative, received [" + std::to_string(height) + ", " +
-         std::to_string(width) + "]";
+inline std::string CheckSize(const std::string& argument, const PartialShape& size) {
+  for (int d = 0; d < size.rank(); ++d) {
+    if (size.size(d) < 0) {
+      return "`" + argument + "` must not be negative, received " + size.ToString();
+    }
+  }
+  return "";
 }
 
 // Returns what is wrong with the inputs of the affine resampler, or "".
-// `output_size` is (height, width) as a shape.
+// `output_size` is (height, width) or (depth, height, width) as a shape.
 inline std::string CheckAffineResamplerShapes(const PartialShape& data, const PartialShape& matrix,
                                               const PartialShape& output_size) {
-  if (data.has_rank() && data.rank() != 4) {
-    return WrongShape("data", "[batch, height, width, channels]", data);
+  std::string error = CheckData(data);
+  if (!error.empty()) return error;
+  const int64_t rank = SpatialRank(data);
+  if (matrix.has_rank()) {
+    const auto ends_in = [&](int64_t rows) {
+      return CanBeEqual(rank, rows) && CanBeEqual(matrix.size(-2), rows) &&
+             CanBeEqual(matrix.size(-1), rows + 1);
+    };
+    if (matrix.rank() < 3 || !(ends_in(2) || ends_in(3))) {
+      return WrongShape("matrix",
+                        rank == 2   ? "[batch, ..., 2, 3]"
+                        : rank == 3 ? "[batch, ..., 3, 4]"
+                                    : "[batch, ..., 2, 3] or [batch, ..., 3, 4]",
+                        matrix);
+    }
   }
-  if (matrix.has_rank() &&
-      (matrix.rank() != 3 || !CanBeEqual(matrix.size(1), 2) || !CanBeEqual(matrix.size(2), 3))) {
-    return WrongShape("matrix", "[batch, 2, 3]", matrix);
-  }
-  if (data.has_rank() && matrix.has_rank() && !CanBeEqual(data.size(0), matrix.size(0))) {
-    return "`data` and `matrix` must have the same batch size, received `data` of shape " +
-           data.ToString() + " and `matrix` of shape " + matrix.ToString();
-  }
-  bool has_points = output_size.has_rank();
+  if (!data.has_rank()) return "";
+  error = CheckBatch(data, "matrix", matrix);
+  if (!error.empty()) return error;
+  bool has_points = output_size.has_rank() && data.size(0) > 0;
   for (int d = 0; d < output_size.rank(); ++d) has_points = has_points && output_size.size(d) > 0;
-  const bool empty_image = data.has_rank() && (data.size(1) == 0 || data.size(2) == 0);
-  const bool has_images = data.has_rank() && data.size(0) > 0;
-  if (empty_image && has_images && has_points) {
-    return "`data` must have a height and a width of at least 1 where the output has pixels, "
-           "received `data` of shape " +
-           data.ToString() + " and an output of size " + output_size.ToString();
-  }
-  return "";
+  for (int d = 0; d + 2 < matrix.rank(); ++d) has_points = has_points && matrix.size(d) != 0;
+  return has_points ? CheckHasPixels(data, "the output has pixels",
+                                     "received `data` of shape " + data.ToString() +
+                                         " and an output of size " + output_size.ToString())
+                    : "";
 }
 
 // Returns what is wrong with the inputs of the affine resampler's gradient, or "".
 inline std::string CheckAffineResamplerGradShapes(const PartialShape& data,
                                                   const PartialShape& matrix,
                                                   const PartialShape& grad_output) {
-  bool fits = !grad_output.has_rank() || grad_output.rank() == 4;
-  PartialShape output_size;
-  if (fits && grad_output.has_rank()) {
-    output_size = PartialShape({grad_output.size(1), grad_output.size(2)});
-  }
-  std::string error = CheckAffineResamplerShapes(data, matrix, output_size);
+  std::string error = CheckAffineResamplerShapes(data, matrix, PartialShape());
   if (!error.empty()) return error;
-  if (fits && grad_output.has_rank() && data.has_rank()) {
-    fits = CanBeEqual(grad_output.size(0), data.size(0)) &&
-           CanBeEqual(grad_output.size(3), data.size(3));
+  if (!data.has_rank() || !grad_output.has_rank()) return "";
+  const int rank = static_cast<int>(SpatialRank(data));
+  bool fits = grad_output.rank() >= rank + 2 && CanBeEqual(grad_output.size(-1), data.size(-1));
+  if (fits && matrix.has_rank()) {
+    fits = grad_output.rank() == matrix.rank() + rank - 1 &&
+           CanBeEqual(grad_output.size(0), Broadcast(data.size(0), matrix.size(0)));
+    for (int d = 1; fits && d + 2 < matrix.rank(); ++d) {
+      fits = CanBeEqual(grad_output.size(d), matrix.size(d));
+    }
   }
-  if (fits) return "";
-  return WrongShape("grad_output", "[batch, height, width, channels]", grad_output) +
-         " for `data` of shape " + data.ToString();
+  if (!fits) {
+    return WrongShape("grad_output",
+                      rank == 2 ? "[batch, ..., height, width, channels]"
+                                : "[batch, ..., depth, height, width, channels]",
+                      grad_output) +
+           " for `data` of shape " + data.ToString() + " and `matrix` of shape " +
+           matrix.ToString();
+  }
+  std::vector<int64_t> size;
+  for (int d = -1 - rank; d < -1; ++d) size.push_back(grad_output.size(d));
+  return CheckAffineResamplerShapes(data, matrix, PartialShape(size));
 }
 
 }  // namespace tf_stn

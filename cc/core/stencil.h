@@ -5,6 +5,9 @@
 //   d value / d x_d  =  sum_k  slope(k, d)  * pixel(offset(k))
 //   d value / d data =         weight(k)    at offset(k)
 //
+// A stencil may itself be one of derivatives, of some order along each axis: then
+// these are the weights, and all else is as above.  So the family is closed.
+//
 // A pixel outside the image is a zero that takes part in these sums, so that a
 // NaN coordinate, whose weights and slopes are NaN, shows in all of them.
 
@@ -35,8 +38,20 @@ struct Extent {
   TF_STN_HD Index elements() const { return size[0] * row_elements(); }
 };
 
+// Orders of the derivative along each coordinate, x first: none, or known when running.
+struct NoOrders {
+  TF_STN_HD static constexpr int Of(int) { return 0; }
+};
+
+template <int Rank>
+struct Orders {
+  int of[Rank];
+
+  TF_STN_HD int Of(int coordinate) const { return of[coordinate]; }
+};
+
 template <int Rank, typename Interpolation, typename Padding, typename RealType,
-          typename IndexType = int64_t>
+          typename IndexType = int64_t, typename OrdersType = NoOrders>
 class Stencil {
  public:
   using Real = RealType;
@@ -52,14 +67,21 @@ class Stencil {
   }
   static constexpr int kCount = Count();
 
+  // What is the same for all points.
+  struct Rules {
+    Padding padding;
+    OrdersType orders;
+  };
+
   // `point` is (x, y[, z]) in pixels: x runs along the last spatial axis.
-  TF_STN_HD Stencil(const Extent<kRank, Index>& extent, const Real* point) {
+  TF_STN_HD Stencil(const Rules& rules, const Extent<kRank, Index>& extent, const Real* point) {
     Index stride = extent.channels;
     for (int d = kRank - 1; d >= 0; --d) {
+      const int coordinate = kRank - 1 - d;
       Tap<Real, Index>* taps = taps_[d];
-      Interpolation::Taps(point[kRank - 1 - d], taps);
+      FindTaps<Interpolation>(point[coordinate], rules.orders.Of(coordinate), taps);
       for (int k = 0; k < kTaps; ++k) {
-        const Index index = Padding::Resolve(taps[k].index, extent.size[d]);
+        const Index index = rules.padding.Resolve(taps[k].index, extent.size[d]);
         taps[k].index = index == kReadsAsZero ? kReadsAsZero : index * stride;
       }
       stride *= extent.size[d];
@@ -77,19 +99,26 @@ class Stencil {
     return sum;
   }
 
-  TF_STN_HD Real weight(int k) const { return Product(k, kNoAxis); }
+  TF_STN_HD Real weight(int k) const { return Product(k, kNoAxis, kNoAxis); }
 
   // Returns d weight(k) / d point[coordinate].
-  TF_STN_HD Real slope(int k, int coordinate) const { return Product(k, kRank - 1 - coordinate); }
+  TF_STN_HD Real slope(int k, int coordinate) const {
+    return Product(k, kRank - 1 - coordinate, kNoAxis);
+  }
+
+  // Returns d^2 weight(k) / d point[a] d point[b].
+  TF_STN_HD Real curvature(int k, int a, int b) const {
+    return Product(k, kRank - 1 - a, kRank - 1 - b);
+  }
 
   // Whether the stencil of `point` may read a row in [begin, end), a row being a
   // step along axis 0.  Cheaper than making the stencil.
-  TF_STN_HD static bool Touches(const Extent<kRank, Index>& extent, const Real* point, Index begin,
-                                Index end) {
+  TF_STN_HD static bool Touches(const Rules& rules, const Extent<kRank, Index>& extent,
+                                const Real* point, Index begin, Index end) {
     Tap<Real, Index> taps[kTaps];
-    Interpolation::Taps(point[kRank - 1], taps);
+    FindTaps<Interpolation>(point[kRank - 1], 0, taps);
     for (int k = 0; k < kTaps; ++k) {
-      const Index row = Padding::Resolve(taps[k].index, extent.size[0]);
+      const Index row = rules.padding.Resolve(taps[k].index, extent.size[0]);
       if (begin <= row && row < end) return true;
     }
     return false;
@@ -98,11 +127,12 @@ class Stencil {
  private:
   static constexpr int kNoAxis = -1;
 
-  TF_STN_HD Real Product(int k, int sloped_axis) const {
+  // The product over all axes, differentiated along two of them, which may be the same.
+  TF_STN_HD Real Product(int k, int a, int b) const {
     Real product = 1;
     for (int d = kRank - 1; d >= 0; --d, k /= kTaps) {
       const Tap<Real, Index>& tap = taps_[d][k % kTaps];
-      product *= d == sloped_axis ? tap.slope : tap.weight;
+      product *= d == a && d == b ? tap.curvature : d == a || d == b ? tap.slope : tap.weight;
     }
     return product;
   }

@@ -1,5 +1,5 @@
-// What the ops ask of a device: one functor for sampling and one for its gradients.
-// functors_cpu.h and functors_gpu.h have them.
+// What the ops ask of a device: one functor for sampling, one for its gradients and one
+// for theirs.  functors_cpu.h and functors_gpu.h have them.
 
 #ifndef TF_STN_CC_KERNELS_FUNCTORS_H_
 #define TF_STN_CC_KERNELS_FUNCTORS_H_
@@ -35,6 +35,14 @@ template <typename Device, typename Points, typename T>
 struct ResamplerGrad {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments);
+};
+
+// Fills the gradients of the gradients that the arguments point to, none of which is
+// empty.  Points come from a warp.
+template <typename Device, typename Points, typename T>
+struct ResamplerGradGrad {
+  void operator()(tensorflow::OpKernelContext* context,
+                  const ResamplerGradGradArguments<Points, T>& arguments);
 };
 
 // The type by which code without TensorFlow knows T, and pointers to it.

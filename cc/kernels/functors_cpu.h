@@ -19,8 +19,8 @@
 #include "cc/core/coordinates.h"
 #include "cc/core/half.h"
 #include "cc/core/modes.h"
-#include "cc/core/resample.h"
 #include "cc/kernels/functors.h"
+#include "cc/kernels/functors_core.h"
 #include "cc/kernels/resampler_cpu.h"
 #include "cc/kernels/share_work.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -29,25 +29,6 @@
 
 namespace tf_stn {
 namespace functor {
-
-// Cycles that it takes to sample a point, and to find both gradients, by measurement.
-template <int Rank>
-int64_t SampleCost(const ResamplerSizes<Rank>& sizes) {
-  return 5 + 2 * sizes.image.channels / 3;
-}
-
-template <int Rank>
-int64_t GradientCost(const ResamplerSizes<Rank>& sizes) {
-  return 10 + 4 * sizes.image.channels;
-}
-
-// The gradients of a batch of fewer than kManyImages are divided into about kTasks
-// parts, unless they are small.
-inline constexpr int64_t kManyImages = 8;
-inline constexpr int64_t kTasks = 16;
-inline constexpr int64_t kSmallTask = 1 << 15;  // Points times channels.
-
-inline int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Asks for huge pages for memory that is about to be written for the first time: an
 // output of 30 MB, which TensorFlow gets from the system anew in every step, is 8,000
@@ -93,10 +74,6 @@ std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T
   }
   return tasks;
 }
-
-template <typename Points>
-inline constexpr bool kIsAffine =
-    std::is_same_v<Points, AffinePoints<Points::kRank, typename Points::Real>>;
 
 // Computes the gradients by `loops`.
 template <typename Points, typename T>
@@ -151,82 +128,67 @@ void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Point
   }
 }
 
-// The loops of cc/core, for what the others do not take: other modes, and images of a
-// single row or column or of more than kMostElements.  Each gradient by itself; that
-// of a warp is shared by points, the others by images.
+// Returns the loops that take these arguments, or null.
 template <typename Points, typename T>
-void GradientsByCore(tensorflow::OpKernelContext* context,
-                     const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
-  using Real = Coordinate<T>;
-  const auto& sizes = arguments.sizes;
-  const auto& image = sizes.image;
-  const int64_t cost = GradientCost(sizes);
-  const int64_t image_cost = sizes.points_per_image * cost;
-  VisitStencil<Points::kRank, Real>(arguments.modes, [&](auto tag) {
-    using Stencil = typename decltype(tag)::type;
-    if (arguments.grad_data != nullptr) {
-      ShareWork(context, sizes.images, image_cost, [&](int64_t begin, int64_t end) {
-        for (int64_t n = begin; n < end; ++n) {
-          Real* const grad_image = sums + n * image.elements();
-          DataGradientOfRows<Stencil>(image, arguments.points, sizes.points_per_image,
-                                      arguments.grad_output, n, 0, image.size[0], grad_image);
-          if constexpr (!std::is_same_v<T, Real>) {
-            std::transform(grad_image, grad_image + image.elements(),
-                           arguments.grad_data + n * image.elements(),
-                           [](Real sum) { return static_cast<T>(sum); });
-          }
-        }
-      });
+const CpuLoops<Points, T>* LoopsFor(const Modes& modes, const ResamplerSizes<Points::kRank>& sizes,
+                                    const Points& points, const T* fill) {
+  if constexpr (Points::kRank == 2) {
+    const auto& image = sizes.image;
+    const bool has_neighbours = image.size[0] >= 2 && image.size[1] >= 2;
+    if (!modes.is_linear_with_zeros() || !has_neighbours || image.elements() > kMostElements ||
+        fill != nullptr || points.per_image == 0 || sizes.images == 0) {
+      return nullptr;
     }
-    if (arguments.grad_points == nullptr) return;
     if constexpr (kIsAffine<Points>) {
-      ShareWork(context, sizes.images, image_cost, [&](int64_t begin, int64_t end) {
-        MatrixGradientOfImages<Stencil>(image, arguments.points, sizes.points_per_image,
-                                        arguments.data, arguments.grad_output, begin, end,
-                                        arguments.grad_points);
-      });
-    } else {
-      ShareWork(context, sizes.points(), cost, [&](int64_t begin, int64_t end) {
-        WarpGradientOfPoints<Stencil>(image, arguments.points, sizes.points_per_image,
-                                      arguments.data, arguments.grad_output, begin, end,
-                                      arguments.grad_points);
-      });
+      if (points.per_image != 1) return nullptr;
     }
-  });
+    return LoopsForThisCpu<Points, T>();
+  } else {
+    return nullptr;
+  }
 }
 
-// Returns the loops that take these modes and images, or null.
-template <typename Points, typename T>
-const CpuLoops<Points, T>* LoopsFor(const Modes& modes, const Extent<Points::kRank>& image) {
-  const bool is_bilinear = Points::kRank == 2 &&
-                           modes.interpolation == InterpolationMode::kLinear &&
-                           modes.padding == PaddingMode::kZeros;
-  const bool has_neighbours = image.size[0] >= 2 && image.size[Points::kRank - 1] >= 2;
-  if (!is_bilinear || !has_neighbours || image.elements() > kMostElements) return nullptr;
-  return LoopsForThisCpu<Points, T>();
-}
+// The place where grad_data is summed: itself, or for half types a copy that is more
+// precise.
+template <typename T>
+class Sums {
+ public:
+  template <int Rank>
+  absl::Status Allocate(tensorflow::OpKernelContext* context, const ResamplerSizes<Rank>& sizes,
+                        T* grad_data) {
+    const int64_t elements = sizes.images * sizes.image.elements();
+    AdviseHugePages(grad_data, elements * int64_t{sizeof(T)});
+    if constexpr (std::is_same_v<T, Coordinate<T>>) {
+      sums_ = grad_data;
+    } else if (grad_data != nullptr) {
+      TF_RETURN_IF_ERROR(AllocateSums<T>(context, sizes, &copy_));
+      sums_ = static_cast<Coordinate<T>*>(copy_.data());
+      AdviseHugePages(sums_, elements * int64_t{sizeof(Coordinate<T>)});
+    }
+    return absl::OkStatus();
+  }
+
+  Coordinate<T>* get() const { return sums_; }
+
+ private:
+  tensorflow::Tensor copy_;
+  Coordinate<T>* sums_ = nullptr;
+};
 
 template <typename Points, typename T>
 struct Resampler<CPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerArguments<Points, T>& arguments) {
     using Plain = PlainType<T>;
-    const auto& [modes, sizes, data, points, output] = arguments;
-    const ResamplerArguments<Points, Plain> plain{modes, sizes, ToPlain(data), points,
-                                                  ToPlain(output)};
+    const auto& [modes, sizes, data, fill, points, output] = arguments;
+    const ResamplerArguments<Points, Plain> plain{modes,         sizes,  ToPlain(data),
+                                                  ToPlain(fill), points, ToPlain(output)};
     AdviseHugePages(output, sizes.points() * sizes.image.channels * int64_t{sizeof(T)});
-    if (const auto* loops = LoopsFor<Points, Plain>(modes, sizes.image); loops != nullptr) {
+    if (const auto* loops = LoopsFor(modes, sizes, points, plain.fill); loops != nullptr) {
       return ShareWork(context, sizes.points(), SampleCost(sizes),
                        [&](int64_t begin, int64_t end) { loops->sample(plain, begin, end); });
     }
-    VisitStencil<Points::kRank, Coordinate<T>>(modes, [&](auto tag) {
-      using Stencil = typename decltype(tag)::type;
-      ShareWork(
-          context, plain.sizes.points(), SampleCost(plain.sizes), [&](int64_t begin, int64_t end) {
-            SamplePoints<Stencil>(plain.sizes.image, plain.points, plain.sizes.points_per_image,
-                                  plain.data, begin, end, plain.output);
-          });
-    });
+    SampleByCore(context, plain);
   }
 };
 
@@ -235,32 +197,48 @@ struct ResamplerGrad<CPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradArguments<Points, T>& arguments) {
     using Plain = PlainType<T>;
-    const auto& [modes, sizes, data, points, grad_output, grad_data, grad_points] = arguments;
-    if (sizes.images == 0 || (grad_data == nullptr && grad_points == nullptr)) return;
-    // Half types are summed in a copy of the right precision.
-    tensorflow::Tensor copy;
-    Coordinate<T>* sums = nullptr;
-    if constexpr (std::is_same_v<T, Coordinate<T>>) {
-      sums = grad_data;
-    } else if (grad_data != nullptr) {
-      OP_REQUIRES_OK(context, AllocateSums<T>(context, sizes, &copy));
-      sums = static_cast<Coordinate<T>*>(copy.data());
+    const auto& [modes, sizes, data, fill, points, grad_output, grad_data, grad_points] = arguments;
+    if (grad_data == nullptr && grad_points == nullptr) return;
+    Sums<T> sums;
+    OP_REQUIRES_OK(context, sums.Allocate(context, sizes, grad_data));
+    if constexpr (!kIsAffine<Points>) {
+      AdviseHugePages(grad_points, points.stored * Points::kRank * int64_t{sizeof(Coordinate<T>)});
     }
-    const int64_t elements = sizes.images * sizes.image.elements();
-    AdviseHugePages(grad_data, elements * int64_t{sizeof(T)});
-    if (!std::is_same_v<T, Coordinate<T>>) {
-      AdviseHugePages(sums, elements * int64_t{sizeof(Coordinate<T>)});
-    }
-    if (!kIsAffine<Points>) {
-      AdviseHugePages(grad_points, sizes.points() * Points::kRank * int64_t{sizeof(Coordinate<T>)});
-    }
-    const ResamplerGradArguments<Points, Plain> plain{
-        modes, sizes, ToPlain(data), points, ToPlain(grad_output), ToPlain(grad_data), grad_points};
-    if (const auto* loops = LoopsFor<Points, Plain>(modes, sizes.image); loops != nullptr) {
-      GradientsByLoops(context, *loops, plain, sums);
+    const ResamplerGradArguments<Points, Plain> plain{modes,
+                                                      sizes,
+                                                      ToPlain(data),
+                                                      ToPlain(fill),
+                                                      points,
+                                                      ToPlain(grad_output),
+                                                      ToPlain(grad_data),
+                                                      grad_points};
+    if (const auto* loops = LoopsFor(modes, sizes, points, plain.fill); loops != nullptr) {
+      GradientsByLoops(context, *loops, plain, sums.get());
     } else {
-      GradientsByCore(context, plain, sums);
+      GradientsByCore(context, plain, sums.get());
     }
+  }
+};
+
+template <typename Points, typename T>
+struct ResamplerGradGrad<CPUDevice, Points, T> {
+  void operator()(tensorflow::OpKernelContext* context,
+                  const ResamplerGradGradArguments<Points, T>& arguments) {
+    const auto& a = arguments;
+    Sums<T> sums;
+    OP_REQUIRES_OK(context, sums.Allocate(context, a.sizes, a.grad_data));
+    const ResamplerGradGradArguments<Points, PlainType<T>> plain{a.modes,
+                                                                 a.sizes,
+                                                                 ToPlain(a.data),
+                                                                 ToPlain(a.fill),
+                                                                 a.points,
+                                                                 ToPlain(a.grad_output),
+                                                                 ToPlain(a.grad_grad_data),
+                                                                 a.grad_grad_points,
+                                                                 ToPlain(a.grad_data),
+                                                                 a.grad_points,
+                                                                 ToPlain(a.grad_grad_output)};
+    GradGradByCore(context, plain, sums.get());
   }
 };
 

@@ -34,7 +34,7 @@ inline constexpr int kGradientBlocks = [] {
 // 32-bit integers when no count is above the limit.  A test sets both low.
 #if !defined(TF_STN_MOST_BLOCKS)
 #define TF_STN_MOST_BLOCKS (1 << 16)
-#define TF_STN_INT32_LIMIT (1 << 30)
+#define TF_STN_INT32_LIMIT (1 << 29)
 #endif
 inline constexpr int64_t kMostBlocks = TF_STN_MOST_BLOCKS;
 inline constexpr int64_t kInt32Limit = TF_STN_INT32_LIMIT;

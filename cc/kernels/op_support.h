@@ -3,6 +3,7 @@
 #ifndef TF_STN_CC_KERNELS_OP_SUPPORT_H_
 #define TF_STN_CC_KERNELS_OP_SUPPORT_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cc/core/coordinates.h"
 #include "cc/core/modes.h"
 #include "cc/core/shapes.h"
@@ -20,8 +22,6 @@
 #include "tensorflow/core/framework/types.h"
 
 namespace tf_stn {
-
-inline constexpr int kRank = 2;
 
 // Returns the elements of a tensor.  Unlike flat(), it takes a tensor that begins
 // anywhere, such as a view that another library has handed over.
@@ -35,6 +35,9 @@ template <typename T>
 const T* Elements(const tensorflow::Tensor& tensor) {
   return static_cast<const T*>(tensor.data());
 }
+
+// Far more than any network needs; all orders above 3 are zero everywhere.
+inline constexpr int32_t kHighestDerivative = 100;
 
 inline PartialShape ToPartialShape(const tensorflow::TensorShape& shape) {
   const auto sizes = shape.dim_sizes();
@@ -52,13 +55,83 @@ inline Modes ReadModes(tensorflow::OpKernelConstruction* context) {
   };
   read("interpolation", ParseInterpolation, &modes.interpolation);
   read("padding", ParsePadding, &modes.padding);
+  if (!context->HasAttr("derivative")) return modes;
+  std::vector<int32_t> orders;
+  const auto read_orders = [&]() {
+    OP_REQUIRES_OK(context, context->GetAttr("derivative", &orders));
+    const bool is_valid =
+        orders.size() <= 3 && std::all_of(orders.begin(), orders.end(), [](int32_t order) {
+          return 0 <= order && order <= kHighestDerivative;
+        });
+    OP_REQUIRES(context, is_valid,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`derivative` must be an order from 0 to ", kHighestDerivative,
+                    " for each of x, y and z, received [", absl::StrJoin(orders, ", "), "]")));
+    std::copy(orders.begin(), orders.end(), modes.derivative);
+  };
+  read_orders();
   return modes;
 }
 
-// Returns the shape of `images` images, `data`, with this many points each.
-inline ResamplerSizes<kRank> SizesOf(const tensorflow::Tensor& data, int64_t points_per_image) {
-  return {
-      {{data.dim_size(1), data.dim_size(2)}, data.dim_size(3)}, data.dim_size(0), points_per_image};
+// Calls visit(std::integral_constant<int, rank>) with the number of spatial axes.
+// REQUIRES: the shape of `data` has been checked.
+template <typename Visit>
+void VisitRank(const tensorflow::Tensor& data, const Visit& visit) {
+  if (data.dims() == 4) return visit(std::integral_constant<int, 2>());
+  visit(std::integral_constant<int, 3>());
+}
+
+// How images and points go together.  One image takes all points, whatever their batch.
+struct Batches {
+  int64_t images;
+  int64_t per_image;      // Items of points of an image.
+  int64_t stored_stride;  // As WarpPoints::per_image: 0 if all images share the items.
+};
+
+// `items` are points or matrices, their batch and all axes that follow.
+inline Batches BatchesOf(const tensorflow::Tensor& data, int64_t batch, int64_t items) {
+  const int64_t images = data.dim_size(0);
+  if (images == 1) return {1, items, items};
+  const int64_t per_image = batch == 0 ? 0 : items / batch;
+  return {images, per_image, batch == 1 ? 0 : per_image};
+}
+
+template <int Rank, typename Real>
+WarpPoints<Rank, Real> PointsOf(const tensorflow::Tensor& warp, const Batches& batches) {
+  return {Elements<Real>(warp), batches.stored_stride, warp.NumElements() / Rank};
+}
+
+template <int Rank>
+ResamplerSizes<Rank> SizesOf(const tensorflow::Tensor& data, int64_t points_per_image) {
+  ResamplerSizes<Rank> sizes{};
+  for (int d = 0; d < Rank; ++d) sizes.image.size[d] = data.dim_size(1 + d);
+  sizes.image.channels = data.dim_size(1 + Rank);
+  sizes.images = data.dim_size(0);
+  sizes.points_per_image = points_per_image;
+  return sizes;
+}
+
+// Points `fill` to the pixel that fills what lies outside, if the op has one.
+template <typename T>
+absl::Status ReadFill(tensorflow::OpKernelContext* context, const Modes& modes,
+                      const PartialShape& data, const T** fill) {
+  *fill = nullptr;
+  tensorflow::OpInputList list;
+  TF_RETURN_IF_ERROR(context->input_list("fill_value", &list));
+  if (list.size() == 0) return absl::OkStatus();
+  if (list.size() > 1 || modes.padding != PaddingMode::kZeros) {
+    return absl::InvalidArgumentError("`fill_value` must be one tensor, and needs padding 'zeros'");
+  }
+  const std::string error = CheckFillShape(ToPartialShape(list[0].shape()), data);
+  if (!error.empty()) return absl::InvalidArgumentError(error);
+  *fill = Elements<T>(list[0]);
+  return absl::OkStatus();
+}
+
+// Returns an error if there are orders of a derivative, but not one for each coordinate.
+inline absl::Status CheckDerivative(const Modes& modes, int rank) {
+  if (rank == 3 || modes.derivative[2] == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("`derivative` must have no order in z for images");
 }
 
 // Allocates output `index`, a gradient of this shape, and points `gradient` to it

@@ -26,16 +26,6 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-template <typename T>
-using Points = WarpPoints<kRank, Coordinate<T>>;
-
-// REQUIRES: the shapes have passed CheckResamplerShapes().
-int64_t PointsPerImage(const Tensor& warp) {
-  // From the number of elements, since the product of the sizes of an empty
-  // tensor may overflow.
-  return warp.dim_size(0) == 0 ? 0 : warp.NumElements() / kRank / warp.dim_size(0);
-}
-
 template <typename Device, typename T>
 class ResamplerOp : public OpKernel {
  public:
@@ -45,19 +35,29 @@ class ResamplerOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& data = context->input(0);
     const Tensor& warp = context->input(1);
-    const std::string error =
-        CheckResamplerShapes(ToPartialShape(data.shape()), ToPartialShape(warp.shape()));
+    const PartialShape data_shape = ToPartialShape(data.shape());
+    const std::string error = CheckResamplerShapes(data_shape, ToPartialShape(warp.shape()));
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+    const T* fill;
+    OP_REQUIRES_OK(context, ReadFill(context, modes_, data_shape, &fill));
+    OP_REQUIRES_OK(context, CheckDerivative(modes_, data.dims() - 2));
 
     TensorShape shape = warp.shape();
-    OP_REQUIRES_OK(context, shape.SetDimWithStatus(shape.dims() - 1, data.dim_size(3)));
+    OP_REQUIRES_OK(context,
+                   shape.SetDimWithStatus(0, Broadcast(data.dim_size(0), warp.dim_size(0))));
+    OP_REQUIRES_OK(context,
+                   shape.SetDimWithStatus(shape.dims() - 1, data.dim_size(data.dims() - 1)));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
     if (output->NumElements() == 0) return;
 
-    functor::Resampler<Device, Points<T>, T>()(
-        context, {modes_, SizesOf(data, PointsPerImage(warp)), Elements<T>(data),
-                  Points<T>{Elements<Coordinate<T>>(warp)}, Elements<T>(output)});
+    VisitRank(data, [&](auto rank) {
+      using Points = WarpPoints<rank, Coordinate<T>>;
+      const Batches batches = BatchesOf(data, warp.dim_size(0), warp.NumElements() / rank);
+      functor::Resampler<Device, Points, T>()(
+          context, {modes_, SizesOf<rank>(data, batches.per_image), Elements<T>(data), fill,
+                    PointsOf<rank, Coordinate<T>>(warp, batches), Elements<T>(output)});
+    });
   }
 
  private:
@@ -77,23 +77,31 @@ class ResamplerGradOp : public OpKernel {
     const Tensor& data = context->input(0);
     const Tensor& warp = context->input(1);
     const Tensor& grad_output = context->input(2);
-    const std::string error =
-        CheckResamplerGradShapes(ToPartialShape(data.shape()), ToPartialShape(warp.shape()),
-                                 ToPartialShape(grad_output.shape()));
+    const PartialShape data_shape = ToPartialShape(data.shape());
+    const std::string error = CheckResamplerGradShapes(data_shape, ToPartialShape(warp.shape()),
+                                                       ToPartialShape(grad_output.shape()));
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+    const T* fill;
+    OP_REQUIRES_OK(context, ReadFill(context, modes_, data_shape, &fill));
+    OP_REQUIRES_OK(context, CheckDerivative(modes_, data.dims() - 2));
 
-    ResamplerGradArguments<Points<T>, T> arguments{modes_,
-                                                   SizesOf(data, PointsPerImage(warp)),
-                                                   Elements<T>(data),
-                                                   Points<T>{Elements<Coordinate<T>>(warp)},
-                                                   Elements<T>(grad_output),
-                                                   nullptr,
-                                                   nullptr};
-    OP_REQUIRES_OK(context, AllocateGradient(context, 0, compute_grad_data_, data.shape(),
-                                             &arguments.grad_data));
-    OP_REQUIRES_OK(context, AllocateGradient(context, 1, compute_grad_warp_, warp.shape(),
-                                             &arguments.grad_points));
-    functor::ResamplerGrad<Device, Points<T>, T>()(context, arguments);
+    VisitRank(data, [&](auto rank) {
+      using Points = WarpPoints<rank, Coordinate<T>>;
+      const Batches batches = BatchesOf(data, warp.dim_size(0), warp.NumElements() / rank);
+      ResamplerGradArguments<Points, T> arguments{modes_,
+                                                  SizesOf<rank>(data, batches.per_image),
+                                                  Elements<T>(data),
+                                                  fill,
+                                                  PointsOf<rank, Coordinate<T>>(warp, batches),
+                                                  Elements<T>(grad_output),
+                                                  nullptr,
+                                                  nullptr};
+      OP_REQUIRES_OK(context, AllocateGradient(context, 0, compute_grad_data_, data.shape(),
+                                               &arguments.grad_data));
+      OP_REQUIRES_OK(context, AllocateGradient(context, 1, compute_grad_warp_, warp.shape(),
+                                               &arguments.grad_points));
+      functor::ResamplerGrad<Device, Points, T>()(context, arguments);
+    });
   }
 
  private:

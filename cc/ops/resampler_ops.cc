@@ -1,3 +1,6 @@
+#include <string>
+#include <vector>
+
 #include "absl/status/status.h"
 #include "cc/core/shapes.h"
 #include "cc/ops/shape_functions.h"
@@ -8,26 +11,23 @@
 namespace tf_stn {
 namespace {
 
-using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// [B, H, W, C] and [B, ..., 2] give [B, ..., C].
+// [B, ..., C] and [B, ..., rank] give [B, ..., C].
 absl::Status ResamplerShape(InferenceContext* context) {
-  ShapeHandle data = context->input(0);
-  ShapeHandle warp = context->input(1);
+  const ShapeHandle data = context->input(0), warp = context->input(1);
   TF_RETURN_IF_ERROR(
       StatusOf(CheckResamplerShapes(ToPartialShape(context, data), ToPartialShape(context, warp))));
+  TF_RETURN_IF_ERROR(CheckFill(context));
   if (!context->RankKnown(warp)) {
     context->set_output(0, context->UnknownShape());
     return absl::OkStatus();
   }
-  TF_RETURN_IF_ERROR(context->WithRank(data, 4, &data));
-  DimensionHandle batch;
-  TF_RETURN_IF_ERROR(context->Merge(context->Dim(data, 0), context->Dim(warp, 0), &batch));
+  const auto channels = context->RankKnown(data) ? context->Dim(data, -1) : context->UnknownDim();
   ShapeHandle output;
-  TF_RETURN_IF_ERROR(context->ReplaceDim(warp, 0, batch, &output));
-  TF_RETURN_IF_ERROR(context->ReplaceDim(output, -1, context->Dim(data, 3), &output));
+  TF_RETURN_IF_ERROR(context->ReplaceDim(warp, 0, BroadcastBatch(context, data, warp), &output));
+  TF_RETURN_IF_ERROR(context->ReplaceDim(output, -1, channels, &output));
   context->set_output(0, output);
   return absl::OkStatus();
 }
@@ -36,8 +36,20 @@ absl::Status ResamplerGradShape(InferenceContext* context) {
   TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(
       ToPartialShape(context, context->input(0)), ToPartialShape(context, context->input(1)),
       ToPartialShape(context, context->input(2)))));
+  TF_RETURN_IF_ERROR(CheckFill(context));
   TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
   return SetGradientShape(context, 1, "compute_grad_warp");
+}
+
+absl::Status ResamplerGradGradShape(InferenceContext* context) {
+  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradGradShapes(
+      ToPartialShape(context, context->input(0)), ToPartialShape(context, context->input(1)),
+      ToPartialShape(context, context->input(2)), ToPartialShape(context, context->input(3)),
+      ToPartialShape(context, context->input(4)))));
+  TF_RETURN_IF_ERROR(CheckFill(context));
+  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
+  TF_RETURN_IF_ERROR(SetGradientShape(context, 1, "compute_grad_warp"));
+  return SetGradientShape(context, 2, "compute_grad_grad_output");
 }
 
 }  // namespace
@@ -45,23 +57,33 @@ absl::Status ResamplerGradShape(InferenceContext* context) {
 REGISTER_OP("TfStn>Resampler")
     .Input("data: T")
     .Input("warp: Twarp")
+    .Input("fill_value: num_fill * T")
     .Output("output: T")
     .Attr("T: {half, bfloat16, float, double}")
     .Attr("Twarp: {float, double}")
-    .Attr("interpolation: {'linear'} = 'linear'")
-    .Attr("padding: {'zeros'} = 'zeros'")
+    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
+    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr("num_fill: int >= 0 = 0")
+    .Attr("derivative: list(int) = []")
     .SetShapeFn(ResamplerShape)
     .Doc(R"doc(
-Samples images at real-valued pixel coordinates.
+Samples images or volumes at real-valued pixel coordinates.
 
-With `x0 = floor(x)`, `y0 = floor(y)`, `a = x - x0`, `b = y - y0` and
-`Uij = data[n, y0 + j, x0 + i, c]`, the sample at `(x, y)` is
+A sample is a sum over neighbouring pixels, each times the product of its weights along
+the axes.  For images and linear interpolation, with `x0 = floor(x)`, `y0 = floor(y)`,
+`a = x - x0`, `b = y - y0` and `Uij = data[n, y0 + j, x0 + i, c]`, it is
 
     (1 - b) ((1 - a) U00 + a U10) + b ((1 - a) U01 + a U11)
 
-where pixels outside the image are zero.  A pixel of weight zero is not read, so
-a sample on a pixel centre is that pixel, bit for bit, whatever its neighbours.
-A NaN coordinate gives NaN; an infinite or huge one is outside the image.
+With `t` the distance to floor(x), the weights of the pixels from floor(x) - 1 on are,
+for cubic interpolation,
+
+    a t (1 - t)^2    ((a + 2) t - (a + 3)) t^2 + 1    and the same for 1 - t, mirrored
+
+`padding` says which pixel is read for an index outside the image.  A pixel of weight
+zero is not read, so a sample on a pixel centre is that pixel, bit for bit, whatever its
+neighbours.  A NaN coordinate gives NaN; an infinite or huge one is outside the image,
+and where the padding repeats the image it is pulled in to 2^30.
 
 Coordinates, weights and sums are float64 for float64 data and float32 for all
 other types.  The result does not depend on the number of threads.
@@ -69,25 +91,41 @@ other types.  The result does not depend on the number of threads.
 Zero points, an empty batch and zero channels give an empty output.  An image
 without pixels is an error where there are points.
 
-data: Images, `[batch, height, width, channels]`.
-warp: Coordinates, `[batch, ..., 2]`, as (x, y) in pixels.  Pixel (0, 0) has its
-  centre at (0, 0); x runs along the width.  double if data is, otherwise float.
+data: Images, `[batch, height, width, channels]`, or volumes,
+  `[batch, depth, height, width, channels]`.
+warp: Coordinates, `[batch, ..., 2]`, as (x, y) in pixels, or `[batch, ..., 3]`, as
+  (x, y, z).  Pixel (0, 0) has its centre at (0, 0); x runs along the width, z along the
+  depth.  double if data is, otherwise float.  One of `data` and `warp` may have a batch
+  of 1, which goes with each item of the other's.
+fill_value: At most one tensor `[channels]`: for 'zeros', the pixel that lies outside.
 output: Samples, `[batch, ..., channels]`.
-interpolation: How neighbouring pixels are blended.  'linear': by distance along
-  each axis, over the two nearest.
-padding: What lies outside the image.  'zeros': 0 0 0 | a b c d | 0 0 0.
+interpolation: How neighbouring pixels are blended, along each axis.  'nearest': the
+  nearest pixel, of two the even one.  'linear': by distance, over the two nearest.
+  'cubic': by Keys' convolution with a = -0.75, over four.
+padding: What lies outside the image.  Which pixel is read for an index outside:
+  'zeros':     0 0 0 | a b c d | 0 0 0
+  'border':    a a a | a b c d | d d d
+  'reflect':   d c b | a b c d | c b a
+  'symmetric': c b a | a b c d | d c b
+  'wrap':      b c d | a b c d | a b c
+num_fill: Whether there is a `fill_value`: 0 or 1.
+derivative: Orders of a derivative along x, y and z, zero if left out: the weights
+  are differentiated as often as these say, each on its own axis.
 )doc");
 
 REGISTER_OP("TfStn>ResamplerGrad")
     .Input("data: T")
     .Input("warp: Twarp")
     .Input("grad_output: T")
+    .Input("fill_value: num_fill * T")
     .Output("grad_data: T")
     .Output("grad_warp: Twarp")
     .Attr("T: {half, bfloat16, float, double}")
     .Attr("Twarp: {float, double}")
-    .Attr("interpolation: {'linear'} = 'linear'")
-    .Attr("padding: {'zeros'} = 'zeros'")
+    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
+    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr("num_fill: int >= 0 = 0")
+    .Attr("derivative: list(int) = []")
     .Attr("compute_grad_data: bool = true")
     .Attr("compute_grad_warp: bool = true")
     .SetShapeFn(ResamplerGradShape)
@@ -95,7 +133,8 @@ REGISTER_OP("TfStn>ResamplerGrad")
 Computes the gradients of `TfStn>Resampler`.
 
 `grad_data` adds each point's `grad_output` times its weights to the pixels that
-it read.  `grad_warp` is the sum over channels of `grad_output` times
+it read.  `grad_warp` is the sum over channels of `grad_output` times the derivative of
+the sample: for images and linear interpolation
 
     d/dx = (1 - b) (U10 - U00) + b (U11 - U01)
     d/dy = (1 - a) (U01 - U00) + a (U11 - U10)
@@ -104,6 +143,8 @@ which on a pixel centre is the right-hand derivative.  As in the forward op, a
 pixel of factor zero takes no part in a sum.  A NaN coordinate adds
 nothing to `grad_data` and has a NaN `grad_warp`; one outside the image, where
 the output is constant, has a `grad_warp` of zero.
+
+Where one of `data` and `warp` has a batch of 1, its gradient is the sum over the batch.
 
 Only what somebody needs is computed.  A gradient function that knows that an
 input needs no gradient says so by an attribute; besides, a graph's executor
@@ -118,12 +159,70 @@ bits in every run and costs time, the more the more points there are.
 data: As in the forward op.
 warp: As in the forward op.
 grad_output: Gradient of the output, `[batch, ..., channels]`.
+fill_value: As in the forward op.
 grad_data: Gradient of `data`, of its shape; `[0]` without compute_grad_data.
 grad_warp: Gradient of `warp`, of its shape; `[0]` without compute_grad_warp.
 interpolation: As in the forward op.
 padding: As in the forward op.
+num_fill: As in the forward op.
+derivative: As in the forward op.
 compute_grad_data: Whether `grad_data` is needed.
 compute_grad_warp: Whether `grad_warp` is needed.
+)doc");
+
+REGISTER_OP("TfStn>ResamplerGradGrad")
+    .Input("data: T")
+    .Input("warp: Twarp")
+    .Input("grad_output: T")
+    .Input("grad_grad_data: T")
+    .Input("grad_grad_warp: Twarp")
+    .Input("fill_value: num_fill * T")
+    .Output("grad_data: T")
+    .Output("grad_warp: Twarp")
+    .Output("grad_grad_output: T")
+    .Attr("T: {half, bfloat16, float, double}")
+    .Attr("Twarp: {float, double}")
+    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
+    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr("num_fill: int >= 0 = 0")
+    .Attr("compute_grad_data: bool = true")
+    .Attr("compute_grad_warp: bool = true")
+    .Attr("compute_grad_grad_output: bool = true")
+    .SetShapeFn(ResamplerGradGradShape)
+    .Doc(R"doc(
+Computes the gradients of `TfStn>ResamplerGrad`.
+
+They are those of
+
+    <grad_grad_data, grad_data> + <grad_grad_warp, grad_warp>
+
+in `data`, `warp` and `grad_output`.  With `d/ds` the derivative in the direction of
+each point's `grad_grad_warp`, and a sample's gradients as in `TfStn>ResamplerGrad`,
+
+    grad_grad_output = sample of grad_grad_data + d/ds sample of data
+    grad_warp        = grad_warp of grad_grad_data + d/ds grad_warp of data
+    grad_data        = grad_output, added to pixels by d/ds of their weights
+
+For linear interpolation the second derivative along one axis is zero, and that along
+two axes is constant between pixel centres.  Rounding, NaN and the order of sums are as
+in `TfStn>ResamplerGrad`.
+
+data: As in the forward op.
+warp: As in the forward op.
+grad_output: As in the gradient op.
+grad_grad_data: Gradient of `grad_data`, of its shape, or `[0]` for zero.
+grad_grad_warp: Gradient of `grad_warp`, of its shape, or `[0]` for zero.
+fill_value: As in the forward op.
+grad_data: Gradient of `data`, of its shape; `[0]` without compute_grad_data.
+grad_warp: Gradient of `warp`, of its shape; `[0]` without compute_grad_warp.
+grad_grad_output: Gradient of `grad_output`, of its shape; `[0]` without
+  compute_grad_grad_output.
+interpolation: As in the forward op.
+padding: As in the forward op.
+num_fill: As in the forward op.
+compute_grad_data: Whether `grad_data` is needed.
+compute_grad_warp: Whether `grad_warp` is needed.
+compute_grad_grad_output: Whether `grad_grad_output` is needed.
 )doc");
 
 }  // namespace tf_stn

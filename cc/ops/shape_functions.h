@@ -28,6 +28,31 @@ inline PartialShape ToPartialShape(tensorflow::shape_inference::InferenceContext
   return PartialShape(std::move(sizes));
 }
 
+// Returns the size of the batch that two inputs have in common, one of which may be 1.
+inline tensorflow::shape_inference::DimensionHandle BroadcastBatch(
+    tensorflow::shape_inference::InferenceContext* context,
+    tensorflow::shape_inference::ShapeHandle a, tensorflow::shape_inference::ShapeHandle b) {
+  if (!context->RankKnown(a) || !context->RankKnown(b)) return context->UnknownDim();
+  const auto batch_a = context->Dim(a, 0), batch_b = context->Dim(b, 0);
+  if (batch_a.SameHandle(batch_b)) return batch_a;
+  const int64_t size_a = context->Value(batch_a), size_b = context->Value(batch_b);
+  if (size_a == 1) return batch_b;
+  if (size_b == 1) return batch_a;
+  if (size_a != PartialShape::kUnknown) return batch_a;
+  if (size_b != PartialShape::kUnknown) return batch_b;
+  return context->UnknownDim();
+}
+
+// Checks the shape of input `fill_value`, if there is one.
+inline absl::Status CheckFill(tensorflow::shape_inference::InferenceContext* context) {
+  std::vector<tensorflow::shape_inference::ShapeHandle> fill;
+  TF_RETURN_IF_ERROR(context->input("fill_value", &fill));
+  if (fill.empty()) return absl::OkStatus();
+  const std::string error =
+      CheckFillShape(ToPartialShape(context, fill[0]), ToPartialShape(context, context->input(0)));
+  return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
+}
+
 inline absl::Status StatusOf(const std::string& error) {
   return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
 }

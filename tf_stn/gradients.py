@@ -1,0 +1,268 @@
+"""Gradients of the ops, of any order.
+
+Sampling is linear in the data, and its derivative in a coordinate is sampling by weights that are
+differentiated once more. So two ops with an order of derivative along each axis are closed under
+differentiation: `Resampler`, which samples, and `ResamplerGrad`, which scatters and takes inner
+products with samples of the next order. The second order of all has a kernel of its own,
+`ResamplerGradGrad`; what follows is composed of the two.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_stn._library import ops
+from tf_stn.grids import map_pixels, pixel_axes
+
+Tensors = list[tf.Tensor | None]
+
+
+def _modes(op: tf.Operation) -> dict[str, str]:
+    return {name: op.get_attr(name) for name in ("interpolation", "padding")}
+
+
+def _unneeded(op: tf.Operation) -> Sequence[int]:
+    """Returns the inputs whose gradients nobody needs, as far as that is known.
+
+    A tape knows. `tf.gradients` does not say, but in its graphs the executor tells the kernel
+    which outputs nobody consumes.
+    """
+    return getattr(op, "skip_input_indices", None) or ()
+
+
+def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
+    unneeded = _unneeded(op)
+    return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
+
+
+def _is_present(gradient: tf.Tensor | None) -> bool:
+    """Whether there is a gradient: an op that was not asked for one gives a tensor of shape [0]."""
+    return gradient is not None and gradient.shape.rank != 1
+
+
+def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tensor, axis=tf.range(tf.rank(tensor) - 1))
+
+
+def _image_of_ones(data: tf.Tensor) -> tf.Tensor:
+    return tf.ones(tf.concat([[1], tf.shape(data)[1:-1], [1]], axis=0), data.dtype)
+
+
+def _weight_outside(inside: tf.Tensor, is_derivative: bool) -> tf.Tensor:
+    """Returns what is left of the weights, given the sum of those inside the image.
+
+    All weights together are 1, and their derivatives 0. Where a coordinate is NaN nothing is left,
+    as nothing there counts for the gradient of the data either.
+    """
+    outside = -inside if is_derivative else 1 - inside
+    return tf.where(tf.math.is_nan(outside), tf.zeros_like(outside), outside)
+
+
+def _outside(
+    data: tf.Tensor, warp: tf.Tensor, modes: dict[str, str], derivative: Sequence[int]
+) -> tf.Tensor:
+    """Returns the weight of what lies outside the image, `[batch, ..., 1]`."""
+    inside = ops.tf_stn_resampler(_image_of_ones(data), warp, [], derivative=derivative, **modes)
+    return _weight_outside(inside, any(derivative))
+
+
+@tf.RegisterGradient("TfStn>Resampler")
+def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
+    data, warp, *fill = op.inputs
+    unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
+    gradients = ops.tf_stn_resampler_grad(
+        data,
+        warp,
+        grad_output,
+        fill,
+        derivative=derivative,
+        compute_grad_data=0 not in unneeded,
+        compute_grad_warp=1 not in unneeded,
+        **modes,
+    )
+    gradients = list(gradients)
+    if fill and 2 not in unneeded:
+        outside = _outside(data, warp, modes, derivative)
+        gradients.append(_sum_to_channels(grad_output * outside))
+    return _keep_needed(op, gradients)
+
+
+@tf.RegisterGradient("TfStn>AffineResampler")
+def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
+    data, matrix, output_size, *fill = op.inputs
+    unneeded, modes = _unneeded(op), _modes(op)
+    grad_data, grad_matrix = ops.tf_stn_affine_resampler_grad(
+        data,
+        matrix,
+        grad_output,
+        fill,
+        compute_grad_data=0 not in unneeded,
+        compute_grad_matrix=1 not in unneeded,
+        **modes,
+    )
+    gradients = [grad_data, grad_matrix, None]
+    if fill and 3 not in unneeded:
+        inside = ops.tf_stn_affine_resampler(_image_of_ones(data), matrix, output_size, [], **modes)
+        outside = _weight_outside(inside, is_derivative=False)
+        gradients.append(_sum_to_channels(grad_output * outside))
+    return _keep_needed(op, gradients)
+
+
+def compose_second_order(
+    data: tf.Tensor,
+    warp: tf.Tensor,
+    grad_output: tf.Tensor,
+    grad_grad_data: tf.Tensor | None,
+    grad_grad_warp: tf.Tensor | None,
+    fill: Sequence[tf.Tensor],
+    modes: dict[str, str],
+    derivative: Sequence[int] = (),
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns what `ResamplerGradGrad` computes, composed of ops that have gradients of any order.
+
+    Args:
+      data: As in `ResamplerGradGrad`, like all tensors; a gradient may be None or of shape [0].
+      warp: The same.
+      grad_output: The same.
+      grad_grad_data: The same.
+      grad_grad_warp: The same.
+      fill: No tensor, or the pixel outside.
+      modes: Attributes `interpolation` and `padding`.
+      derivative: Attribute `derivative` of the op whose second order this is.
+
+    Returns:
+      `grad_data`, `grad_warp`, `grad_grad_output`.
+    """
+    grad_data, grad_warp = tf.zeros_like(data), tf.zeros_like(warp)
+    grad_grad_output = tf.zeros_like(grad_output)
+    if _is_present(grad_grad_data):
+        attributes = {"derivative": list(derivative), **modes}
+        _, grad_warp = ops.tf_stn_resampler_grad(
+            grad_grad_data, warp, grad_output, [], compute_grad_data=False, **attributes
+        )
+        grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
+    if _is_present(grad_grad_warp):
+        directions = tf.cast(grad_grad_warp, data.dtype)
+        orders = list(derivative) or [0] * (data.shape.rank - 2)
+        for coordinate in range(len(orders)):
+            order = [*orders]
+            order[coordinate] += 1
+            attributes = {"derivative": order, **modes}
+            direction = directions[..., coordinate, None]
+            along_data, along_warp = ops.tf_stn_resampler_grad(
+                data, warp, direction * grad_output, fill, **attributes
+            )
+            grad_data += along_data
+            grad_warp += along_warp
+            grad_grad_output += direction * ops.tf_stn_resampler(data, warp, fill, **attributes)
+    return grad_data, grad_warp, grad_grad_output
+
+
+def _second_order_of_fill(
+    data: tf.Tensor,
+    warp: tf.Tensor,
+    grad_output: tf.Tensor,
+    grad_grad_warp: tf.Tensor,
+    fill: tf.Tensor,
+    modes: dict[str, str],
+    derivative: Sequence[int],
+) -> tf.Tensor:
+    """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
+    if not _is_present(grad_grad_warp):
+        return tf.zeros_like(fill)
+    orders = list(derivative) or [0] * (data.shape.rank - 2)
+    directions = tf.cast(grad_grad_warp, data.dtype)
+    total = tf.zeros_like(fill)
+    for coordinate in range(len(orders)):
+        order = [*orders]
+        order[coordinate] += 1
+        weight = directions[..., coordinate, None] * _outside(data, warp, modes, order)
+        total += _sum_to_channels(grad_output * weight)
+    return total
+
+
+@tf.RegisterGradient("TfStn>ResamplerGrad")
+def _resampler_grad(
+    op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_warp: tf.Tensor
+) -> Tensors:
+    data, warp, grad_output, *fill = op.inputs
+    unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
+    arguments = (data, warp, grad_output, grad_grad_data, grad_grad_warp, fill)
+    if any(derivative):
+        gradients = compose_second_order(*arguments, modes, derivative)
+    else:
+        gradients = ops.tf_stn_resampler_grad_grad(
+            *arguments,
+            compute_grad_data=0 not in unneeded,
+            compute_grad_warp=1 not in unneeded,
+            compute_grad_grad_output=2 not in unneeded,
+            **modes,
+        )
+    gradients = list(gradients)
+    if fill and 3 not in unneeded:
+        gradients.append(
+            _second_order_of_fill(
+                data, warp, grad_output, grad_grad_warp, fill[0], modes, derivative
+            )
+        )
+    return _keep_needed(op, gradients)
+
+
+@tf.RegisterGradient("TfStn>ResamplerGradGrad")
+def _resampler_grad_grad(op: tf.Operation, *grad_outputs: tf.Tensor) -> Tensors:
+    inputs = list(op.inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = compose_second_order(*inputs[:5], inputs[5:], _modes(op))
+    pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if _is_present(pair[1])]
+    gradients = tape.gradient(
+        [output for output, _ in pairs],
+        inputs,
+        output_gradients=[gradient for _, gradient in pairs],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return _keep_needed(op, gradients)
+
+
+@tf.RegisterGradient("TfStn>AffineResamplerGrad")
+def _affine_resampler_grad(
+    op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_matrix: tf.Tensor
+) -> Tensors:
+    data, matrix, grad_output, *fill = op.inputs
+    unneeded, modes = _unneeded(op), _modes(op)
+    rank = matrix.shape[-2]
+    size = tf.shape(grad_output)[-1 - rank : -1]
+    # Points are affine in the matrix, so their direction is mapped as they are.
+    warp = map_pixels(matrix, size, rank)
+    grad_grad_warp = grad_grad_matrix
+    if _is_present(grad_grad_matrix):
+        grad_grad_warp = map_pixels(grad_grad_matrix, size, rank)
+    grad_data, grad_warp, grad_grad_output = ops.tf_stn_resampler_grad_grad(
+        data,
+        warp,
+        grad_output,
+        grad_grad_data,
+        grad_grad_warp,
+        fill,
+        compute_grad_data=0 not in unneeded,
+        compute_grad_warp=1 not in unneeded,
+        compute_grad_grad_output=2 not in unneeded,
+        **modes,
+    )
+    gradients = [grad_data, grad_warp, grad_grad_output]
+    if 1 not in unneeded:
+        gradients[1] = _sum_to_matrix(grad_warp, size, rank)
+    if fill and 3 not in unneeded:
+        gradients.append(
+            _second_order_of_fill(data, warp, grad_output, grad_grad_warp, fill[0], modes, ())
+        )
+    return _keep_needed(op, gradients)
+
+
+def _sum_to_matrix(grad_warp: tf.Tensor, size: Any, rank: int) -> tf.Tensor:
+    """Returns the gradient of the matrices that `map_pixels` has mapped an output by."""
+    pixels = [*pixel_axes(size, rank, grad_warp.dtype), tf.ones([1] * rank, grad_warp.dtype)]
+    spatial = list(range(-1 - rank, -1))
+    columns = [tf.reduce_sum(grad_warp * pixel[..., None], axis=spatial) for pixel in pixels]
+    return tf.stack(columns, axis=-1)
