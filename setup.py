@@ -45,6 +45,7 @@ SOURCES = [
 # Compiled once for each instruction set.
 CPU_SOURCES = [
     "cc/kernels/resampler_cpu.cc",
+    "cc/kernels/resampler_cpu_any.cc",
 ]
 CPU_ISAS = {
     "baseline": [],
@@ -71,14 +72,19 @@ HEADERS = [
     "cc/core/resample.h",
     "cc/core/shapes.h",
     "cc/core/stencil.h",
+    "cc/kernels/cpu_axes.h",
     "cc/kernels/cpu_gradients.h",
+    "cc/kernels/cpu_passes.h",
     "cc/kernels/cpu_pixels.h",
     "cc/kernels/cpu_sample.h",
     "cc/kernels/cpu_stencils.h",
     "cc/kernels/cpu_vectors.h",
     "cc/kernels/cuda.h",
+    "cc/kernels/divide_work.h",
     "cc/kernels/divider.h",
     "cc/kernels/functors.h",
+    "cc/kernels/functors_any.h",
+    "cc/kernels/functors_bilinear.h",
     "cc/kernels/functors_core.h",
     "cc/kernels/functors_cpu.h",
     "cc/kernels/functors_gpu.h",

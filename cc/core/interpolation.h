@@ -13,6 +13,8 @@
 #define TF_STN_CC_CORE_INTERPOLATION_H_
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "cc/core/portability.h"
 
@@ -30,7 +32,7 @@ struct Tap {
 // Pulls in coordinates too far out to be an index, because casting them would
 // be undefined.  No image is that large, so they stay outside.  A NaN passes.
 template <typename Index, typename Real>
-TF_STN_HD Real Bounded(Real x) {
+TF_STN_HD inline Real Bounded(Real x) {
   constexpr Real kFar = static_cast<Real>(sizeof(Index) == 8 ? int64_t{1} << 60 : (1 << 30) + 1024);
   return x < -kFar ? -kFar : x > kFar ? kFar : x;
 }
@@ -38,16 +40,30 @@ TF_STN_HD Real Bounded(Real x) {
 // Returns floor(x) of a bounded coordinate, and 0 for a NaN.  By truncation,
 // since std::floor is a call to a library where there is no instruction for it.
 template <typename Index, typename Real>
-TF_STN_HD Index FloorIndex(Real x) {
+TF_STN_HD inline Index FloorIndex(Real x) {
   if (!(x == x)) return 0;
   const Index truncated = static_cast<Index>(x);
   return x < static_cast<Real>(truncated) ? truncated - 1 : truncated;
 }
 
+// The type of the numbers in t, which may also be a vector of them.
+template <typename Real, typename = void>
+struct ScalarOf {
+  using type = Real;
+};
+
+template <typename Vector>
+struct ScalarOf<Vector, std::void_t<decltype(std::declval<Vector>()[0])>> {
+  using type = std::decay_t<decltype(std::declval<Vector>()[0])>;
+};
+
+template <typename Real>
+using ScalarType = typename ScalarOf<Real>::type;
+
 // A number that does not depend on t, unless t is a NaN.
 template <typename Real>
-TF_STN_HD Real Constant(Real value, Real t) {
-  return t == t ? value : t;
+TF_STN_HD inline Real Constant(ScalarType<Real> value, Real t) {
+  return value + (t - t);
 }
 
 // Reads the nearest pixel; of two that are as near, the one of even index, as
@@ -65,7 +81,7 @@ struct Nearest {
 
   template <typename Real>
   TF_STN_HD static Real Derivative(int, int order, Real t) {
-    return Constant(order == 0 ? Real(1) : Real(0), t);
+    return Constant(ScalarType<Real>(order == 0), t);
   }
 };
 
@@ -83,7 +99,7 @@ struct Linear {
   template <typename Real>
   TF_STN_HD static Real Derivative(int k, int order, Real t) {
     if (order == 0) return k == 0 ? 1 - t : t;
-    const Real one = Constant(order == 1 ? Real(1) : Real(0), t);
+    const Real one = Constant(ScalarType<Real>(order == 1), t);
     return k == 0 ? -one : one;
   }
 };
@@ -105,7 +121,7 @@ struct Cubic {
   // In forms that are exactly 0 and 1 on a pixel centre.
   template <typename Real>
   TF_STN_HD static Real Derivative(int k, int order, Real t) {
-    constexpr Real a = static_cast<Real>(-0.75);
+    constexpr auto a = static_cast<ScalarType<Real>>(-0.75);
     // The weights mirror each other about t = 1/2, which turns the sign of odd orders.
     const bool is_mirrored = k >= 2;
     const Real s = is_mirrored ? 1 - t : t;
@@ -122,7 +138,7 @@ struct Cubic {
         value = is_outer ? a * (6 * s - 4) : 6 * (a + 2) * s - 2 * (a + 3);
         break;
       default:
-        value = Constant(order > 3 ? Real(0) : is_outer ? 6 * a : 6 * (a + 2), s);
+        value = Constant<Real>(order > 3 ? 0 : is_outer ? 6 * a : 6 * (a + 2), s);
     }
     return is_mirrored && order % 2 != 0 ? -value : value;
   }
@@ -131,7 +147,7 @@ struct Cubic {
 // Writes the taps of a coordinate: their derivatives of this order as weights, of the
 // next one as slopes, and of the one after that as curvatures.
 template <typename Interpolation, typename Real, typename Index>
-TF_STN_HD void FindTaps(Real x, int order, Tap<Real, Index>* taps) {
+TF_STN_HD inline void FindTaps(Real x, int order, Tap<Real, Index>* taps) {
   Index index;
   Real t;
   Interpolation::Locate(Bounded<Index>(x), &index, &t);

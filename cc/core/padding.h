@@ -34,7 +34,7 @@ struct Border {  // a a a | a b c d | d d d
 // 2^30, or a few times the image where that is longer.  So far out coordinates are
 // rounded to more than a pixel, and all types of Index shall give the same.
 template <typename Index>
-TF_STN_HD Index Remainder(Index index, Index period) {
+TF_STN_HD inline Index Remainder(Index index, Index period) {
   const Index half = Index{1} << 29;
   const Index far = sizeof(Index) == 4 || period < half ? half * 2 : 4 * period;
   const Index near = index < -far ? -far : index > far ? far : index;

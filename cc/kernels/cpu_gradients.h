@@ -74,9 +74,13 @@ TF_STN_INLINE void PointGradients(const Block<Real>& block, int first,
                 y + first);
 }
 
+// Calls finish(std::integral_constant<int, lanes>, first point, products) for all points of
+// a block, with the inner products of their pixels and dL/dV.
+//
 // One channel: points in vectors.
-template <typename T>
-void PointGradientsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+template <typename T, typename Finish>
+void ProductsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient,
+                          const Finish& finish) {
   using Real = Coordinate<T>;
   using Reals = RealVector<Real>;
   constexpr int kCount = kLanes<Real>;
@@ -91,7 +95,7 @@ void PointGradientsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock
       products[k] *= grad_output;
       if (!block.all_used) products[k] = (inside & (1 << k)) != 0 ? products[k] : Reals{};
     }
-    PointGradients<kCount, Real>(block, i, products, gradient->x, gradient->y);
+    finish(std::integral_constant<int, kCount>(), i, products);
   }
 }
 
@@ -122,11 +126,10 @@ void AddOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient
   }
 }
 
-// From the inner products of each point to its gradients, four points at a time.
-template <typename T>
-TF_STN_INLINE void FinishPointGradients(const Block<Coordinate<T>>& block,
-                                        Coordinate<T> (*dots)[kTaps], GradientBlock<T>* gradient) {
-  using Real = Coordinate<T>;
+// Hands on the inner products of each point, four points at a time.
+template <typename Real, typename Finish>
+TF_STN_INLINE void FinishProducts(const Block<Real>& block, Real (*dots)[kTaps],
+                                  const Finish& finish) {
   using Four = Vector<Real, 4>;
   for (int p = block.count; p % 4 != 0; ++p) Store<4>(Four{}, dots[p]);
   for (int p = 0; p < block.count; p += 4) {
@@ -139,13 +142,14 @@ TF_STN_INLINE void FinishPointGradients(const Block<Coordinate<T>>& block,
     const Four products[kTaps] = {
         Shuffle<0, 1, 4, 5>(ab_low, cd_low), Shuffle<2, 3, 6, 7>(ab_low, cd_low),
         Shuffle<0, 1, 4, 5>(ab_high, cd_high), Shuffle<2, 3, 6, 7>(ab_high, cd_high)};
-    PointGradients<4, Real>(block, p, products, gradient->x, gradient->y);
+    finish(std::integral_constant<int, 4>(), p, products);
   }
 }
 
 // Two to four channels: a pixel is a vector.
-template <typename T, int kChannels>
-void PointGradientsOfFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+template <typename T, int kChannels, typename Finish>
+void ProductsOfFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient,
+                           const Finish& finish) {
   using Real = Coordinate<T>;
   using Four = Vector<Real, 4>;
   constexpr int kWidth = kPixelLanes<kChannels>;
@@ -176,7 +180,7 @@ void PointGradientsOfFewChannels(const Block<Coordinate<T>>& block, GradientBloc
     }
     Store<4>(Sums<kChannels, Real>(products[0], products[1], products[2], products[3]), dots[p]);
   }
-  FinishPointGradients(block, dots, gradient);
+  FinishProducts(block, dots, finish);
 }
 
 template <typename T, int kChannels>
@@ -198,8 +202,9 @@ void AddFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradien
 }
 
 // Any number of channels, in vectors.
-template <typename T>
-void PointGradientsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
+template <typename T, typename Finish>
+void ProductsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient,
+                            const Finish& finish) {
   using Real = Coordinate<T>;
   using Four = Vector<Real, 4>;
   const int64_t channels = gradient->image.channels;
@@ -238,7 +243,7 @@ void PointGradientsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlo
     for (int k = 0; k < kTaps; ++k) narrow[k] += FoldToFour<kLanes<Real>, Real>(wide[k]);
     Store<4>(Sums<4, Real>(narrow[0], narrow[1], narrow[2], narrow[3]), dots[p]);
   }
-  FinishPointGradients(block, dots, gradient);
+  FinishProducts(block, dots, finish);
 }
 
 template <typename T>
@@ -282,19 +287,29 @@ TF_STN_INLINE void VisitChannels(int64_t channels, const Function& function) {
   }
 }
 
+// Finds the inner products of a block, as ProductsOfOneChannel().
+template <typename T, typename Finish>
+TF_STN_INLINE void FindProducts(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient,
+                                const Finish& finish) {
+  VisitChannels(gradient->image.channels, [&](auto channels) {
+    constexpr int kChannels = decltype(channels)::value;
+    if constexpr (kChannels == 1) {
+      ProductsOfOneChannel<T>(block, gradient, finish);
+    } else if constexpr (kChannels == kAnyChannels) {
+      ProductsOfManyChannels<T>(block, gradient, finish);
+    } else {
+      ProductsOfFewChannels<T, kChannels>(block, gradient, finish);
+    }
+  });
+}
+
 // Writes the gradients of a block's points to gradient->x and y.
 template <typename T>
 TF_STN_INLINE void FindPointGradients(const Block<Coordinate<T>>& block,
                                       GradientBlock<T>* gradient) {
-  VisitChannels(gradient->image.channels, [&](auto channels) {
-    constexpr int kChannels = decltype(channels)::value;
-    if constexpr (kChannels == 1) {
-      PointGradientsOfOneChannel<T>(block, gradient);
-    } else if constexpr (kChannels == kAnyChannels) {
-      PointGradientsOfManyChannels<T>(block, gradient);
-    } else {
-      PointGradientsOfFewChannels<T, kChannels>(block, gradient);
-    }
+  FindProducts(block, gradient, [&](auto count, int first, const auto* products) {
+    PointGradients<decltype(count)::value, Coordinate<T>>(block, first, products, gradient->x,
+                                                          gradient->y);
   });
 }
 

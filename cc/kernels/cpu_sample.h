@@ -22,10 +22,10 @@ struct TapOffsets {
       : at{0, image.channels, image.row_elements(), image.row_elements() + image.channels} {}
 };
 
-// One channel: points in vectors.
-template <typename T>
+// One channel: points in vectors.  With kAdd, samples are added to the output.
+template <bool kAdd, typename T, typename Output>
 void SampleOneChannel(const Block<Coordinate<T>>& block, const Extent<2>& image, const T* pixels,
-                      T* output) {
+                      Output* output) {
   using Real = Coordinate<T>;
   constexpr int kCount = kLanes<Real>;
   const TapOffsets taps(image);
@@ -41,6 +41,7 @@ void SampleOneChannel(const Block<Coordinate<T>>& block, const Extent<2>& image,
       sum = LoadElements<kCount>(block.outside + i);
       for (int k = 0; k < kTaps; ++k) sum = weight[k] != 0 ? sum + weight[k] * value[k] : sum;
     }
+    if (kAdd) sum += LoadLanes(output + i, block.count - i);
     if (i + kCount <= block.count) {
       Store<kCount>(sum, output + i);
     } else {
@@ -51,13 +52,14 @@ void SampleOneChannel(const Block<Coordinate<T>>& block, const Extent<2>& image,
 
 // Two to four channels: a pixel is a vector.  `readable` elements may be read
 // from `pixels` on.
-template <typename T, int kChannels>
+template <bool kAdd, typename T, int kChannels, typename Output>
 void SampleFewChannels(const Block<Coordinate<T>>& block, const Extent<2>& image, const T* pixels,
-                       int64_t readable, T* output) {
+                       int64_t readable, Output* output) {
   using Real = Coordinate<T>;
   const TapOffsets taps(image);
   const int64_t last = readable - taps.at[3] - kPixelLanes<kChannels>;
   for (int p = 0; p < block.count; ++p, output += kChannels) {
+    if (kAdd && block.used[p] == 0) continue;
     const int64_t offset = block.offset[p];
     const T* const pixel = pixels + offset;
     Pixel<Real, kChannels> sum;
@@ -73,7 +75,9 @@ void SampleFewChannels(const Block<Coordinate<T>>& block, const Extent<2>& image
         sum += block.weight[k][p] * LoadPixelExactly<kChannels>(pixel + taps.at[k]);
       }
     }
-    if (p + 1 < block.count) {
+    if constexpr (kAdd) {
+      AddPixel<kChannels, Real>(sum, output);
+    } else if (p + 1 < block.count) {
       Store<kPixelLanes<kChannels>>(sum, output);  // The next point overwrites a fourth lane.
     } else {
       StorePixelExactly<kChannels>(sum, output);
@@ -82,14 +86,15 @@ void SampleFewChannels(const Block<Coordinate<T>>& block, const Extent<2>& image
 }
 
 // Any number of channels, in vectors.
-template <typename T>
+template <bool kAdd, typename T, typename Output>
 void SampleManyChannels(const Block<Coordinate<T>>& block, const Extent<2>& image, const T* pixels,
-                        T* output) {
+                        Output* output) {
   using Real = Coordinate<T>;
   const TapOffsets taps(image);
   for (int p = 0; p < block.count; ++p, output += image.channels) {
     const T* const pixel = pixels + block.offset[p];
     const int64_t used = block.used[p];
+    if (kAdd && used == 0) continue;
     const Real weight[kTaps] = {block.weight[0][p], block.weight[1][p], block.weight[2][p],
                                 block.weight[3][p]};
     if (used == kAllTaps) {
@@ -97,6 +102,7 @@ void SampleManyChannels(const Block<Coordinate<T>>& block, const Extent<2>& imag
         constexpr int kWidth = decltype(width)::value;
         Vector<Real, kWidth> sum = weight[0] * Load<kWidth>(pixel + c);
         for (int k = 1; k < kTaps; ++k) sum += weight[k] * Load<kWidth>(pixel + taps.at[k] + c);
+        if constexpr (kAdd) sum += Load<kWidth>(output + c);
         Store<kWidth>(sum, output + c);
       });
     } else {
@@ -106,27 +112,29 @@ void SampleManyChannels(const Block<Coordinate<T>>& block, const Extent<2>& imag
         for (int k = 0; k < kTaps; ++k) {
           if (used & (1 << k)) sum += weight[k] * Load<kWidth>(pixel + taps.at[k] + c);
         }
+        if constexpr (kAdd) sum += Load<kWidth>(output + c);
         Store<kWidth>(sum, output + c);
       });
     }
   }
 }
 
-// Writes the samples of a block.  `readable` elements may be read from `pixels` on.
-template <typename T>
+// Writes the samples of a block, or with kAdd adds them to the output, which is then of
+// the type of sums.  `readable` elements may be read from `pixels` on.
+template <bool kAdd, typename T, typename Output>
 TF_STN_INLINE void SampleBlock(const Block<Coordinate<T>>& block, const Extent<2>& image,
-                               const T* pixels, int64_t readable, T* output) {
+                               const T* pixels, int64_t readable, Output* output) {
   switch (image.channels) {
     case 1:
-      return SampleOneChannel<T>(block, image, pixels, output);
+      return SampleOneChannel<kAdd, T>(block, image, pixels, output);
     case 2:
-      return SampleFewChannels<T, 2>(block, image, pixels, readable, output);
+      return SampleFewChannels<kAdd, T, 2>(block, image, pixels, readable, output);
     case 3:
-      return SampleFewChannels<T, 3>(block, image, pixels, readable, output);
+      return SampleFewChannels<kAdd, T, 3>(block, image, pixels, readable, output);
     case 4:
-      return SampleFewChannels<T, 4>(block, image, pixels, readable, output);
+      return SampleFewChannels<kAdd, T, 4>(block, image, pixels, readable, output);
     default:
-      return SampleManyChannels<T>(block, image, pixels, output);
+      return SampleManyChannels<kAdd, T>(block, image, pixels, output);
   }
 }
 

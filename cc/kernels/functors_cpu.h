@@ -20,6 +20,8 @@
 #include "cc/core/half.h"
 #include "cc/core/modes.h"
 #include "cc/kernels/functors.h"
+#include "cc/kernels/functors_any.h"
+#include "cc/kernels/functors_bilinear.h"
 #include "cc/kernels/functors_core.h"
 #include "cc/kernels/resampler_cpu.h"
 #include "cc/kernels/share_work.h"
@@ -43,109 +45,6 @@ inline void AdviseHugePages([[maybe_unused]] void* memory, [[maybe_unused]] int6
   const uintptr_t end = (address + static_cast<uintptr_t>(bytes)) / kHugePage * kHugePage;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
-}
-
-// Divides each image into bands of rows, which all points have to look at, or if
-// there is no grad_data, its points into runs.
-template <typename Points, typename T>
-std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T>& arguments) {
-  const auto& sizes = arguments.sizes;
-  const int64_t rows = sizes.image.size[0];
-  const int64_t work = sizes.points_per_image * sizes.image.channels;
-  int64_t parts = sizes.images >= kManyImages
-                      ? 1
-                      : std::min(CeilDivide(kTasks, sizes.images), CeilDivide(work, kSmallTask));
-  const bool are_bands = arguments.grad_data != nullptr;
-  parts = std::max<int64_t>(1, are_bands ? std::min(parts, rows) : parts);
-  std::vector<GradientTask> tasks;
-  for (int64_t image = 0; image < sizes.images; ++image) {
-    for (int64_t i = 0; i < parts; ++i) {
-      if (are_bands) {
-        tasks.push_back(
-            {image, 0, sizes.points_per_image, rows * i / parts, rows * (i + 1) / parts});
-      } else {
-        const int64_t ranges = CeilDivide(sizes.points_per_image, kRangePoints);
-        const auto point = [&](int64_t i) {
-          return std::min(sizes.points_per_image, ranges * i / parts * kRangePoints);
-        };
-        tasks.push_back({image, point(i), point(i + 1), 0, rows});
-      }
-    }
-  }
-  return tasks;
-}
-
-// Computes the gradients by `loops`.
-template <typename Points, typename T>
-void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Points, T>& loops,
-                      const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
-  const auto& sizes = arguments.sizes;
-  const std::vector<GradientTask> tasks = DivideGradients(arguments);
-  const bool are_bands =
-      arguments.grad_data != nullptr && tasks.size() > static_cast<size_t>(sizes.images);
-  const int64_t cost = sizes.points_per_image * GradientCost(sizes);
-
-  // Bands need to know which points to look at.
-  std::unique_ptr<RowRange[]> ranges;
-  const int64_t ranges_per_image = CeilDivide(sizes.points_per_image, kRangePoints);
-  if (are_bands && !kIsAffine<Points>) {
-    ranges.reset(new RowRange[static_cast<size_t>(sizes.images * ranges_per_image)]);
-    ShareWork(context, sizes.images * ranges_per_image, 2 * kRangePoints,
-              [&](int64_t begin, int64_t end) {
-                while (begin < end) {
-                  const int64_t image = begin / ranges_per_image;
-                  const int64_t first = image * ranges_per_image;
-                  const int64_t until = std::min(end, first + ranges_per_image);
-                  loops.find_rows(arguments, image, begin - first, until - first,
-                                  ranges.get() + first);
-                  begin = until;
-                }
-              });
-  }
-  std::vector<MatrixSums> matrix_sums(kIsAffine<Points> ? tasks.size() : 0);
-  ShareWork(
-      context, static_cast<int64_t>(tasks.size()),
-      cost * sizes.images / static_cast<int64_t>(tasks.size()), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const GradientTask& task = tasks[static_cast<size_t>(i)];
-          loops.gradients(arguments, task,
-                          ranges ? ranges.get() + task.image * ranges_per_image : nullptr, sums,
-                          kIsAffine<Points> ? &matrix_sums[static_cast<size_t>(i)] : nullptr);
-        }
-      });
-  if constexpr (kIsAffine<Points>) {
-    if (arguments.grad_points == nullptr) return;
-    std::vector<MatrixSums> totals(static_cast<size_t>(sizes.images));
-    for (size_t i = 0; i < tasks.size(); ++i) {
-      const double* const part = &matrix_sums[i].of[0][0];
-      double* const total = &totals[static_cast<size_t>(tasks[i].image)].of[0][0];
-      for (int j = 0; j < Points::kParameters; ++j) total[j] += part[j];
-    }
-    const double* const total = &totals[0].of[0][0];
-    for (int64_t i = 0; i < sizes.images * Points::kParameters; ++i) {
-      arguments.grad_points[i] = static_cast<Coordinate<T>>(total[i]);
-    }
-  }
-}
-
-// Returns the loops that take these arguments, or null.
-template <typename Points, typename T>
-const CpuLoops<Points, T>* LoopsFor(const Modes& modes, const ResamplerSizes<Points::kRank>& sizes,
-                                    const Points& points, const T* fill) {
-  if constexpr (Points::kRank == 2) {
-    const auto& image = sizes.image;
-    const bool has_neighbours = image.size[0] >= 2 && image.size[1] >= 2;
-    if (!modes.is_linear_with_zeros() || !has_neighbours || image.elements() > kMostElements ||
-        fill != nullptr || points.per_image == 0 || sizes.images == 0) {
-      return nullptr;
-    }
-    if constexpr (kIsAffine<Points>) {
-      if (points.per_image != 1) return nullptr;
-    }
-    return LoopsForThisCpu<Points, T>();
-  } else {
-    return nullptr;
-  }
 }
 
 // The place where grad_data is summed: itself, or for half types a copy that is more
@@ -188,6 +87,12 @@ struct Resampler<CPUDevice, Points, T> {
       return ShareWork(context, sizes.points(), SampleCost(sizes),
                        [&](int64_t begin, int64_t end) { loops->sample(plain, begin, end); });
     }
+    if (const auto* loops = AnyLoopsFor<Points, Plain>(modes, sizes); loops != nullptr) {
+      return SampleByAnyLoops(
+          context, *loops,
+          {modes, sizes, points, nullptr, {{plain.data, plain.fill, false}, {}}, 1, nullptr},
+          plain.output);
+    }
     SampleByCore(context, plain);
   }
 };
@@ -214,6 +119,8 @@ struct ResamplerGrad<CPUDevice, Points, T> {
                                                       grad_points};
     if (const auto* loops = LoopsFor(modes, sizes, points, plain.fill); loops != nullptr) {
       GradientsByLoops(context, *loops, plain, sums.get());
+    } else if (const auto* any = AnyLoopsFor<Points, Plain>(modes, sizes); any != nullptr) {
+      GradientsByAnyLoops(context, *any, plain, sums.get());
     } else {
       GradientsByCore(context, plain, sums.get());
     }
@@ -224,7 +131,20 @@ template <typename Points, typename T>
 struct ResamplerGradGrad<CPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradGradArguments<Points, T>& arguments) {
-    const auto& a = arguments;
+    ResamplerGradGradArguments<Points, T> a = arguments;
+    const auto clear = [](auto** gradient, int64_t count) {
+      if (*gradient != nullptr)
+        std::fill_n(*gradient, count, std::decay_t<decltype(**gradient)>(0));
+      *gradient = nullptr;
+    };
+    if (a.grad_grad_points == nullptr) {
+      // Then the data takes no part.
+      clear(&a.grad_data, a.sizes.images * a.sizes.image.elements());
+      if (a.grad_grad_data == nullptr) {
+        clear(&a.grad_points, a.points.stored * Points::kRank);
+        clear(&a.grad_grad_output, a.sizes.points() * a.sizes.image.channels);
+      }
+    }
     Sums<T> sums;
     OP_REQUIRES_OK(context, sums.Allocate(context, a.sizes, a.grad_data));
     const ResamplerGradGradArguments<Points, PlainType<T>> plain{a.modes,
@@ -238,7 +158,11 @@ struct ResamplerGradGrad<CPUDevice, Points, T> {
                                                                  ToPlain(a.grad_data),
                                                                  a.grad_points,
                                                                  ToPlain(a.grad_grad_output)};
-    GradGradByCore(context, plain, sums.get());
+    if (const auto* loops = AnyLoopsFor<Points, PlainType<T>>(a.modes, a.sizes); loops != nullptr) {
+      GradGradByAnyLoops(context, *loops, plain, sums.get());
+    } else {
+      GradGradByCore(context, plain, sums.get());
+    }
   }
 };
 

@@ -140,7 +140,7 @@ void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t
       return true;
     };
     InTurn<Real>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
-      SampleBlock<T>(block, sizes.image, pixels, readable, arguments.output + p * channels);
+      SampleBlock<false, T>(block, sizes.image, pixels, readable, arguments.output + p * channels);
     });
     begin = until;
   }
@@ -191,8 +191,8 @@ void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64
         return true;
       };
       InTurn<Real>(first, prepare, [&](const Block<Real>& block, int64_t p) {
-        SampleBlock<T>(block, sizes.image, pixels, (sizes.images - image) * elements,
-                       output + p * channels);
+        SampleBlock<false, T>(block, sizes.image, pixels, (sizes.images - image) * elements,
+                              output + p * channels);
       });
     };
     const auto clear = [&](int64_t first, int64_t last) {

@@ -1,5 +1,6 @@
-// The CPU's loops for bilinear sampling with zeros outside, in versions for several
-// instruction sets.  No TensorFlow here; functors_cpu.h shares the work among threads.
+// The CPU's loops in versions for several instruction sets: some for bilinear sampling with
+// zeros outside, by which most networks are trained, and others for every mode, rank and
+// order.  No TensorFlow here; functors_cpu.h shares the work among threads.
 
 #ifndef TF_STN_CC_KERNELS_RESAMPLER_CPU_H_
 #define TF_STN_CC_KERNELS_RESAMPLER_CPU_H_
@@ -58,11 +59,65 @@ struct CpuLoops {
 
 inline constexpr int64_t kMostElements = int64_t{1} << 30;
 
+// Images to sample, with zeros or `fill` outside; if it is directed, the derivative of
+// their samples in the direction of the points.
+template <typename T>
+struct Term {
+  const T* data;
+  const T* fill;
+  bool is_directed;
+};
+
+// What the loops for every mode work on.
+template <typename Points, typename T>
+struct CpuSampling {
+  Modes modes;  // Without a derivative.
+  ResamplerSizes<Points::kRank> sizes;
+  Points points;
+  const Coordinate<T>* directions;  // As a warp; null if nothing is directed.
+  Term<T> terms[2];                 // Whose samples are added up.
+  int terms_count;
+  const T* grad_output;  // [images, points_per_image, channels]; for gradients.
+};
+
+// They take images of at least two rows and columns, at most kMostElements elements and
+// fewer than kMostPixels along an axis.
+template <typename Points, typename T>
+struct AnyCpuLoops {
+  using Real = Coordinate<T>;
+
+  // Writes the samples of points [begin, end), counted through the batch.
+  void (*sample)(const CpuSampling<Points, T>& sampling, int64_t begin, int64_t end, T* output);
+
+  // Writes the gradient of stored points [begin, end) of a warp.
+  void (*warp_gradient)(const CpuSampling<Points, T>& sampling, int64_t begin, int64_t end,
+                        Real* grad_warp);
+
+  // Writes what points [begin, end) of an output add to the gradient of its matrix.
+  void (*matrix_gradient)(const CpuSampling<Points, T>& sampling, int64_t matrix, int64_t begin,
+                          int64_t end, double* sums);
+
+  // Writes for ranges [begin, end) of one image's points the rows, or slices, that they
+  // may read.
+  void (*find_rows)(const CpuSampling<Points, T>& sampling, int64_t image, int64_t begin,
+                    int64_t end, RowRange* ranges);
+
+  // Writes rows [row_begin, row_end) of an image's gradient; if there are directions, by
+  // weights that are differentiated in them.  `ranges` are those of the image, or null.
+  void (*scatter)(const CpuSampling<Points, T>& sampling, int64_t image, int64_t row_begin,
+                  int64_t row_end, const RowRange* ranges, Real* grad_image);
+};
+
+inline constexpr int64_t kMostPixels = int64_t{1} << 27;
+
 // Returns the best loops that this processor can run.  TF_STN_CPU_ISA in the environment
 // names lesser ones: avx512, avx2, baseline, or core for none at all, in which case null
 // is returned and the loops of cc/core/resample.h are to be used.
 template <typename Points, typename T>
 const CpuLoops<Points, T>* LoopsForThisCpu();
+
+template <typename Points, typename T>
+const AnyCpuLoops<Points, T>* AnyLoopsForThisCpu();
 
 }  // namespace tf_stn
 

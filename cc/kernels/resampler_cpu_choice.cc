@@ -9,10 +9,12 @@
 
 namespace tf_stn {
 
-#define TF_STN_DECLARE(isa)              \
-  namespace isa {                        \
-  template <typename Points, typename T> \
-  const CpuLoops<Points, T>& Loops();    \
+#define TF_STN_DECLARE(isa)                 \
+  namespace isa {                           \
+  template <typename Points, typename T>    \
+  const CpuLoops<Points, T>& Loops();       \
+  template <typename Points, typename T>    \
+  const AnyCpuLoops<Points, T>& AnyLoops(); \
   }
 
 TF_STN_DECLARE(baseline)
@@ -77,9 +79,29 @@ const CpuLoops<Points, T>* LoopsForThisCpu() {
   }
 }
 
-#define TF_STN_INSTANTIATE(T)                                                  \
-  template const CpuLoops<WarpPoints<2, Coordinate<T>>, T>* LoopsForThisCpu(); \
-  template const CpuLoops<AffinePoints<2, Coordinate<T>>, T>* LoopsForThisCpu()
+template <typename Points, typename T>
+const AnyCpuLoops<Points, T>* AnyLoopsForThisCpu() {
+  switch (Chosen()) {
+    case Isa::kCore:
+      return nullptr;
+#if defined(__x86_64__)
+    case Isa::kAvx512:
+      return &avx512::AnyLoops<Points, T>();
+    case Isa::kAvx2:
+      return &avx2::AnyLoops<Points, T>();
+#endif
+    default:
+      return &baseline::AnyLoops<Points, T>();
+  }
+}
+
+#define TF_STN_INSTANTIATE(T)                                                          \
+  template const CpuLoops<WarpPoints<2, Coordinate<T>>, T>* LoopsForThisCpu();         \
+  template const CpuLoops<AffinePoints<2, Coordinate<T>>, T>* LoopsForThisCpu();       \
+  template const AnyCpuLoops<WarpPoints<2, Coordinate<T>>, T>* AnyLoopsForThisCpu();   \
+  template const AnyCpuLoops<WarpPoints<3, Coordinate<T>>, T>* AnyLoopsForThisCpu();   \
+  template const AnyCpuLoops<AffinePoints<2, Coordinate<T>>, T>* AnyLoopsForThisCpu(); \
+  template const AnyCpuLoops<AffinePoints<3, Coordinate<T>>, T>* AnyLoopsForThisCpu()
 
 TF_STN_INSTANTIATE(Half);
 TF_STN_INSTANTIATE(BFloat16);

@@ -1,0 +1,459 @@
+// Loops over points for every interpolation, padding, rank and order, block by block and
+// pass by pass.  Compiled once for each instruction set, which TF_STN_ISA names.
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "cc/core/coordinates.h"
+#include "cc/core/half.h"
+#include "cc/core/modes.h"
+#include "cc/core/stencil.h"
+#include "cc/kernels/cpu_gradients.h"
+#include "cc/kernels/cpu_passes.h"
+#include "cc/kernels/cpu_sample.h"
+#include "cc/kernels/cpu_stencils.h"
+#include "cc/kernels/cpu_vectors.h"
+#include "cc/kernels/resampler.h"
+#include "cc/kernels/resampler_cpu.h"
+
+namespace tf_stn {
+namespace TF_STN_ISA {
+namespace {
+
+TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// A slice of a volume, or an image: what a pass reads its 2x2 pixels from.
+template <int Rank>
+TF_STN_INLINE Extent<2> SliceOf(const Extent<Rank>& image) {
+  return {{image.size[Rank - 2], image.size[Rank - 1]}, image.channels};
+}
+
+// Everything about a block of points that does not depend on what is sampled there.
+template <int Rank, typename Real>
+struct Points {
+  Coordinates<Rank, Real> coordinates;
+  Coordinates<Rank, Real> directions;
+  Stencils<Rank, Real> stencils;
+  bool is_directed;
+
+  Points(const Modes& modes, const Extent<Rank>& image) : stencils(modes, image) {}
+
+  // Reads points [q, q + count) of image n, with factors for `orders - 1` derivatives of
+  // a sample.
+  template <typename Source, typename T>
+  TF_STN_INLINE void Find(const CpuSampling<Source, T>& sampling, int64_t n, int64_t q, int count,
+                          int orders) {
+    ReadPoints(sampling.points, n, q, count, &coordinates);
+    is_directed = sampling.directions != nullptr;
+    if (is_directed) {
+      const WarpPoints<Rank, Real> stored{sampling.directions, sampling.points.per_image,
+                                          sampling.points.stored};
+      ReadPoints(stored, n, q, count, &directions);
+    }
+    stencils.Find(coordinates, orders + (is_directed ? 1 : 0));
+  }
+
+  // Writes a pass's weights of these orders, and if `directed` those of their derivative in
+  // the direction of each point.
+  TF_STN_INLINE void Weights(const Pass<Rank, Real>& pass, const int* orders, bool directed, int i,
+                             RealVector<Real>* weights) const {
+    if (!directed) return pass.Products(orders, i, weights);
+    for (int k = 0; k < kTaps; ++k) weights[k] = RealVector<Real>{};
+    for (int d = 0; d < Rank; ++d) {
+      int higher[Rank];
+      for (int e = 0; e < Rank; ++e) higher[e] = orders[e] + (e == d);
+      RealVector<Real> products[kTaps];
+      pass.Products(higher, i, products);
+      const auto direction = LoadElements<kLanes<Real>>(directions.of[d] + i);
+      for (int k = 0; k < kTaps; ++k) weights[k] += direction * products[k];
+    }
+  }
+};
+
+// What lies outside takes what the pixels inside have left of a point's weights, which
+// are `total` in all.
+template <typename Real>
+struct Outside {
+  Real taken[kBlockPoints];
+
+  TF_STN_INLINE void Clear() { __builtin_memset(taken, 0, sizeof(taken)); }
+
+  TF_STN_INLINE void Take(int i, const RealVector<Real>* weights) {
+    RealVector<Real> sum = LoadElements<kLanes<Real>>(taken + i);
+    for (int k = 0; k < kTaps; ++k) sum += weights[k];
+    Store<kLanes<Real>>(sum, taken + i);
+  }
+};
+
+// Adds the pixel outside to the samples of points that stick out of the image.
+template <int Rank, typename Real, typename T>
+void AddFill(const Stencils<Rank, Real>& stencils, const Outside<Real>& outside, Real total,
+             const T* fill, int64_t channels, Real* output) {
+  for (int p = 0; p < stencils.count(); ++p) {
+    bool sticks_out = false;
+    for (int d = 0; d < Rank; ++d) sticks_out = sticks_out || stencils.axis(d).sticks_out[p] != 0;
+    const Real weight = total - outside.taken[p];
+    if (!sticks_out || weight == 0) continue;
+    for (int64_t c = 0; c < channels; ++c) {
+      output[p * channels + c] += weight * static_cast<Real>(fill[c]);
+    }
+  }
+}
+
+// Writes, or with `add` adds, the samples of a block of one term.  `pixels` are those of the
+// points' image, from which on `readable` elements may be read.
+template <int Rank, typename T, typename Output>
+void SampleTerm(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& image,
+                const Term<T>& term, const T* pixels, int64_t readable, bool add, Output* output) {
+  using Real = Coordinate<T>;
+  constexpr int kValue[Rank] = {};
+  const Extent<2> slice = SliceOf(image);
+  const auto& stencils = points.stencils;
+  Block<Real> block;
+  Outside<Real> outside;
+  if (term.fill != nullptr) outside.Clear();
+  stencils.ForPasses([&](const Pass<Rank, Real>& pass, bool is_first) {
+    const auto weights = [&](int i, RealVector<Real>* to) {
+      points.Weights(pass, kValue, term.is_directed, i, to);
+      if (term.fill != nullptr) outside.Take(i, to);
+    };
+    MakeBlock(pass, stencils.count(), weights, &block);
+    if (is_first && !add) {
+      // A zero outside is added too; it turns -0 to 0.
+      for (int i = 0; i < block.count; i += kLanes<Real>) {
+        const auto zero =
+            stencils.SticksOut(i) != 0 ? RealVector<Real>{} : Broadcast<kLanes<Real>>(-Real(0));
+        Store<kLanes<Real>>(zero, block.outside + i);
+      }
+      SampleBlock<false, T>(block, slice, pixels, readable, output);
+    } else if constexpr (std::is_same_v<Output, Real>) {
+      SampleBlock<true, T>(block, slice, pixels, readable, output);
+    }
+  });
+  if constexpr (std::is_same_v<Output, Real>) {
+    const Real total = term.is_directed ? 0 : 1;
+    if (term.fill != nullptr) {
+      AddFill(stencils, outside, total, term.fill, image.channels, output);
+    }
+  }
+}
+
+// Where a block's samples are summed if they are to be rounded; made when first used.
+template <typename Real>
+class SumBuffer {
+ public:
+  SumBuffer() = default;
+  SumBuffer(const SumBuffer&) = delete;
+  SumBuffer& operator=(const SumBuffer&) = delete;
+  ~SumBuffer() { delete[] sums_; }
+
+  Real* Get(int64_t channels) {
+    if (sums_ == nullptr) sums_ = new Real[static_cast<size_t>(kBlockPoints * channels)];
+    return sums_;
+  }
+
+ private:
+  Real* sums_ = nullptr;
+};
+
+// Whether one pass writes the samples, so that half types need no other place to be summed.
+template <int Rank, typename T>
+TF_STN_INLINE bool IsOnePass(const Stencils<Rank, Coordinate<T>>& stencils, int terms,
+                             const Term<T>& term) {
+  int passes = 0;
+  stencils.ForPasses([&](const auto&, bool) { ++passes; });
+  return terms == 1 && passes == 1 && term.fill == nullptr;
+}
+
+template <typename Source, typename T>
+void Sample(const CpuSampling<Source, T>& sampling, int64_t begin, int64_t end, T* output) {
+  using Real = Coordinate<T>;
+  constexpr int kRank = Source::kRank;
+  const auto& sizes = sampling.sizes;
+  const int64_t elements = sizes.image.elements(), channels = sizes.image.channels;
+  Points<kRank, Real> points(sampling.modes, sizes.image);
+  SumBuffer<Real> buffer;
+  while (begin < end) {
+    const int64_t n = begin / sizes.points_per_image, q = begin - n * sizes.points_per_image;
+    const int64_t left = Smaller(end - begin, sizes.points_per_image - q);
+    const int count = static_cast<int>(Smaller(kBlockPoints, left));
+    points.Find(sampling, n, q, count, 1);
+    const auto sample = [&](auto* to) {
+      for (int i = 0; i < sampling.terms_count; ++i) {
+        const Term<T>& term = sampling.terms[i];
+        SampleTerm<kRank, T>(points, sizes.image, term, term.data + n * elements,
+                             (sizes.images - n) * elements, i > 0, to);
+      }
+    };
+    T* const to = output + begin * channels;
+    if constexpr (std::is_same_v<T, Real>) {
+      sample(to);
+    } else if (IsOnePass<kRank, T>(points.stencils, sampling.terms_count, sampling.terms[0])) {
+      sample(to);
+    } else {
+      Real* const sums = buffer.Get(channels);
+      sample(sums);
+      ForChannels<Real>(count * channels, [&](auto width, int64_t i) {
+        constexpr int kWidth = decltype(width)::value;
+        Store<kWidth>(LoadElements<kWidth>(sums + i), to + i);
+      });
+    }
+    begin += count;
+  }
+}
+
+// dL/d(x, y[, z]) of a block of points.
+template <int Rank, typename Real>
+struct alignas(64) PointGradient {
+  Real of[Rank][kBlockPoints];
+};
+
+// Adds what one term and one image contribute to it.
+template <int Rank, typename T>
+void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& image,
+                     const Term<T>& term, const T* pixels, int64_t readable, const T* grad_output,
+                     PointGradient<Rank, Coordinate<T>>* sum) {
+  using Real = Coordinate<T>;
+  using Indices = IndexVector<Real>;
+  const Extent<2> slice = SliceOf(image);
+  const auto& stencils = points.stencils;
+  alignas(64) Real of_fill[kBlockPoints];  // The inner product of the pixel outside.
+  if (term.fill != nullptr) {
+    for (int p = 0; p < kBlockPoints; ++p) {
+      of_fill[p] = 0;
+      for (int64_t c = 0; p < stencils.count() && c < image.channels; ++c) {
+        of_fill[p] += static_cast<Real>(term.fill[c]) *
+                      static_cast<Real>(grad_output[p * image.channels + c]);
+      }
+    }
+  }
+  Block<Real> block;
+  GradientBlock<T> gradient{slice, pixels, readable, grad_output, nullptr, {}, {}};
+  alignas(64) Real slopes[Rank][kTaps][kBlockPoints];
+  stencils.ForPasses([&](const Pass<Rank, Real>& pass, bool) {
+    Indices all_inside = Indices{} - 1;
+    block.count = stencils.count();
+    for (int i = 0; i < block.count; i += kLanes<Real>) {
+      Indices inside{};
+      for (int d = 0; d < Rank; ++d) {
+        int orders[Rank] = {};
+        orders[d] = 1;
+        RealVector<Real> slope[kTaps];
+        points.Weights(pass, orders, term.is_directed, i, slope);
+        for (int k = 0; k < kTaps; ++k) {
+          Store<kLanes<Real>>(slope[k], slopes[d][k] + i);
+          inside |= (slope[k] != 0) & (1 << k);
+        }
+      }
+      const Indices offset = pass.Offset(i);
+      __builtin_memcpy(block.offset + i, &offset, sizeof(offset));
+      __builtin_memcpy(block.inside + i, &inside, sizeof(inside));
+      all_inside &= inside == kAllTaps;
+    }
+    block.all_used = !Any(~all_inside);
+    FindProducts(block, &gradient, [&](auto count, int first, const auto* products) {
+      constexpr int kCount = decltype(count)::value;
+      using Vectors = Vector<Real, kCount>;
+      Vectors fill{};
+      if (term.fill != nullptr) fill = LoadElements<kCount>(of_fill + first);
+      for (int d = 0; d < Rank; ++d) {
+        Vectors total = LoadElements<kCount>(sum->of[d] + first);
+        for (int k = 0; k < kTaps; ++k) {
+          const Vectors slope = LoadElements<kCount>(slopes[d][k] + first);
+          // All slopes of a point sum to zero, those outside too.
+          total += slope != 0 ? slope * (products[k] - fill) : Vectors{};
+        }
+        Store<kCount>(total, sum->of[d] + first);
+      }
+    });
+  });
+}
+
+// Writes the gradient of a block of stored points: of one image, or of all if they share
+// their points.
+template <typename Source, typename T>
+TF_STN_INLINE void FindPointGradient(const CpuSampling<Source, T>& sampling, int64_t n, int64_t q,
+                                     int count, Points<Source::kRank, Coordinate<T>>* points,
+                                     PointGradient<Source::kRank, Coordinate<T>>* gradient) {
+  const auto& sizes = sampling.sizes;
+  const int64_t elements = sizes.image.elements();
+  points->Find(sampling, n, q, count, 2);
+  __builtin_memset(gradient, 0, sizeof(*gradient));
+  const bool is_shared = sampling.points.per_image == 0;
+  for (int64_t image = is_shared ? 0 : n; image < (is_shared ? sizes.images : n + 1); ++image) {
+    const T* const grad_output =
+        sampling.grad_output + (image * sizes.points_per_image + q) * sizes.image.channels;
+    for (int i = 0; i < sampling.terms_count; ++i) {
+      const Term<T>& term = sampling.terms[i];
+      AddTermGradient<Source::kRank, T>(*points, sizes.image, term, term.data + image * elements,
+                                        (sizes.images - image) * elements, grad_output, gradient);
+    }
+  }
+}
+
+// Calls body(image, point, number of the first point, count) for blocks of stored points
+// [begin, end), each of one image.
+template <typename Body>
+TF_STN_INLINE void ForStoredBlocks(int64_t points_per_image, int64_t begin, int64_t end,
+                                   const Body& body) {
+  while (begin < end) {
+    const int64_t n = begin / points_per_image, q = begin - n * points_per_image;
+    const int64_t left = Smaller(end - begin, points_per_image - q);
+    const int count = static_cast<int>(Smaller(kBlockPoints, left));
+    body(n, q, begin, count);
+    begin += count;
+  }
+}
+
+template <typename Source, typename T>
+void WarpGradient(const CpuSampling<Source, T>& sampling, int64_t begin, int64_t end,
+                  Coordinate<T>* grad_warp) {
+  constexpr int kRank = Source::kRank;
+  const auto& sizes = sampling.sizes;
+  Points<kRank, Coordinate<T>> points(sampling.modes, sizes.image);
+  PointGradient<kRank, Coordinate<T>> gradient;
+  ForStoredBlocks(sizes.points_per_image, begin, end,
+                  [&](int64_t n, int64_t q, int64_t first, int count) {
+                    FindPointGradient(sampling, n, q, count, &points, &gradient);
+                    Coordinate<T>* const to = grad_warp + first * kRank;
+                    for (int p = 0; p < count; ++p) {
+                      for (int d = 0; d < kRank; ++d) to[p * kRank + d] = gradient.of[d][p];
+                    }
+                  });
+}
+
+template <typename Source, typename T>
+void MatrixGradient(const CpuSampling<Source, T>& sampling, int64_t matrix, int64_t begin,
+                    int64_t end, double* sums) {
+  constexpr int kRank = Source::kRank;
+  const auto& sizes = sampling.sizes;
+  Points<kRank, Coordinate<T>> points(sampling.modes, sizes.image);
+  PointGradient<kRank, Coordinate<T>> gradient;
+  const int64_t before = matrix * sampling.points.output_points();
+  __builtin_memset(sums, 0, sizeof(double) * Source::kParameters);
+  ForStoredBlocks(sizes.points_per_image, before + begin, before + end,
+                  [&](int64_t n, int64_t q, int64_t first, int count) {
+                    FindPointGradient(sampling, n, q, count, &points, &gradient);
+                    int64_t pixel[kRank];
+                    sampling.points.PixelOf(first - before, pixel);
+                    for (int p = 0; p < count; ++p) {
+                      for (int d = 0; d < kRank; ++d) {
+                        const double value = static_cast<double>(gradient.of[d][p]);
+                        double* const row = sums + d * (kRank + 1);
+                        for (int k = 0; k < kRank; ++k)
+                          row[k] += value * static_cast<double>(pixel[k]);
+                        row[kRank] += value;
+                      }
+                      for (int k = 0;
+                           k < kRank && ++pixel[k] == sampling.points.size[kRank - 1 - k]; ++k) {
+                        pixel[k] = 0;
+                      }
+                    }
+                  });
+}
+
+template <typename Source, typename T>
+void FindRows(const CpuSampling<Source, T>& sampling, int64_t n, int64_t begin, int64_t end,
+              RowRange* ranges) {
+  using Real = Coordinate<T>;
+  constexpr int kRank = Source::kRank;
+  const auto& sizes = sampling.sizes;
+  Points<kRank, Real> points(sampling.modes, sizes.image);
+  for (int64_t range = begin; range < end; ++range) {
+    IndexOf<Real> first = static_cast<IndexOf<Real>>(sizes.image.size[0]), last = -1;
+    const int64_t until = Smaller(sizes.points_per_image, (range + 1) * kRangePoints);
+    for (int64_t q = range * kRangePoints; q < until; q += kBlockPoints) {
+      const int count = static_cast<int>(Smaller(kBlockPoints, until - q));
+      ReadPoints(sampling.points, n, q, count, &points.coordinates);
+      points.stencils.FindAxis(points.coordinates, kRank - 1, 1);
+      const AxisTaps<Real>& rows = points.stencils.axis(kRank - 1);
+      for (int pair = 0; pair < rows.pairs; ++pair) {
+        for (int p = 0; p < count; ++p) {
+          const auto row = rows.first[pair][p];
+          first = row < first ? row : first;
+          last = row > last ? row : last;
+        }
+      }
+    }
+    // A pair reads the row after its first, too.
+    ranges[range] = {static_cast<int32_t>(first), static_cast<int32_t>(last + 1)};
+  }
+}
+
+template <typename Source, typename T>
+void Scatter(const CpuSampling<Source, T>& sampling, int64_t n, int64_t row_begin, int64_t row_end,
+             const RowRange* ranges, Coordinate<T>* grad_image) {
+  using Real = Coordinate<T>;
+  constexpr int kRank = Source::kRank;
+  constexpr int kValue[kRank] = {};
+  const auto& sizes = sampling.sizes;
+  const Extent<2> slice = SliceOf(sizes.image);
+  const int64_t row = sizes.image.row_elements();
+  __builtin_memset(static_cast<void*>(grad_image + row_begin * row), 0,
+                   static_cast<size_t>((row_end - row_begin) * row) * sizeof(Real));
+  Points<kRank, Real> points(sampling.modes, sizes.image);
+  Block<Real> block;
+  GradientBlock<T> gradient{slice, nullptr, 0, nullptr, grad_image, {}, {}};
+  for (int64_t q = 0; q < sizes.points_per_image; q += kBlockPoints) {
+    if (ranges != nullptr) {
+      const RowRange& range = ranges[q / kRangePoints];
+      if (range.first >= row_end || range.last < row_begin) continue;
+    }
+    const int count = static_cast<int>(Smaller(kBlockPoints, sizes.points_per_image - q));
+    points.Find(sampling, n, q, count, 1);
+    gradient.grad_output =
+        sampling.grad_output + (n * sizes.points_per_image + q) * sizes.image.channels;
+    points.stencils.ForPasses([&](const Pass<kRank, Real>& pass, bool) {
+      const auto weights = [&](int i, RealVector<Real>* to) {
+        points.Weights(pass, kValue, points.is_directed, i, to);
+      };
+      MakeBlock(pass, count, weights, &block);
+      ClipToRows(pass, row_begin, row_end, &block);
+      AddDataGradient(block, &gradient);
+    });
+  }
+}
+
+}  // namespace
+
+template <typename Source, typename T>
+const AnyCpuLoops<Source, T>& AnyLoops() {
+  static constexpr AnyCpuLoops<Source, T> kLoops = [] {
+    AnyCpuLoops<Source, T> loops{};
+    loops.sample = &Sample<Source, T>;
+    if constexpr (std::is_same_v<Source, WarpPoints<Source::kRank, Coordinate<T>>>) {
+      loops.warp_gradient = &WarpGradient<Source, T>;
+    } else {
+      loops.matrix_gradient = &MatrixGradient<Source, T>;
+    }
+    loops.find_rows = &FindRows<Source, T>;
+    loops.scatter = &Scatter<Source, T>;
+    return loops;
+  }();
+  return kLoops;
+}
+
+#define TF_STN_INSTANTIATE_FOR(Source, T) \
+  template const AnyCpuLoops<Source, T>& AnyLoops<Source, T>()
+
+#define TF_STN_INSTANTIATE(T)                        \
+  using Warp2##T = WarpPoints<2, Coordinate<T>>;     \
+  using Warp3##T = WarpPoints<3, Coordinate<T>>;     \
+  using Affine2##T = AffinePoints<2, Coordinate<T>>; \
+  using Affine3##T = AffinePoints<3, Coordinate<T>>; \
+  TF_STN_INSTANTIATE_FOR(Warp2##T, T);               \
+  TF_STN_INSTANTIATE_FOR(Warp3##T, T);               \
+  TF_STN_INSTANTIATE_FOR(Affine2##T, T);             \
+  TF_STN_INSTANTIATE_FOR(Affine3##T, T)
+
+TF_STN_INSTANTIATE(Half);
+TF_STN_INSTANTIATE(BFloat16);
+TF_STN_INSTANTIATE(float);
+TF_STN_INSTANTIATE(double);
+
+#undef TF_STN_INSTANTIATE
+#undef TF_STN_INSTANTIATE_FOR
+
+}  // namespace TF_STN_ISA
+}  // namespace tf_stn
