@@ -52,9 +52,11 @@ CPU_ISAS = {
     "avx2": ["-march=x86-64-v3"],
     "avx512": ["-march=x86-64-v4"],
 }
-# Vectors wider than the instruction set's are passed to functions that are inlined, and g++ 12
-# mistakes the undefined parts of its own intrinsics for ours.
+# Vectors wider than the instruction set's are passed to functions that are inlined, g++ 12
+# mistakes the undefined parts of its own intrinsics for ours, and exceptions bring symbols that
+# objects would share.
 CPU_FLAGS = [
+    "-fno-exceptions",
     "-Wno-psabi",
     "-Wno-maybe-uninitialized",
 ]

@@ -13,7 +13,7 @@ import pytest
 from test_packaging import lists_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-(SOURCE,), ISAS, COMPILE_FLAGS, CPU_FLAGS = lists_of(
+SOURCES, ISAS, COMPILE_FLAGS, CPU_FLAGS = lists_of(
     "setup.py", "CPU_SOURCES", "CPU_ISAS", "COMPILE_FLAGS", "CPU_FLAGS"
 )
 if platform.machine() != "x86_64":
@@ -33,32 +33,31 @@ def build(request):
 
 @pytest.fixture(scope="module")
 def objects(build, tmp_path_factory):
-    """The loops for each instruction set, compiled as setup.py does."""
+    """The loops for each instruction set, compiled as setup.py does: a list for each."""
     folder = tmp_path_factory.mktemp(build)
 
-    def compile_for(isa):
+    def compile_for(task):
+        isa, source = task
+        target = folder / f"{pathlib.Path(source).stem}_{isa}.o"
         flags = [*COMPILE_FLAGS, *CPU_FLAGS, *BUILDS[build], *ISAS[isa], f"-DTF_STN_ISA={isa}"]
-        command = [*compiler(), *flags, "-I.", "-c", SOURCE, "-o", str(folder / f"{isa}.o")]
+        command = [*compiler(), *flags, "-I.", "-c", source, "-o", str(target)]
         subprocess.run(command, check=True, cwd=ROOT)
-        return folder / f"{isa}.o"
+        return target
 
+    tasks = [(isa, source) for source in reversed(SOURCES) for isa in ISAS]  # The longest first.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(ISAS, pool.map(compile_for, ISAS)))
+        targets = list(pool.map(compile_for, tasks))
+    return {isa: [t for (i, _), t in zip(tasks, targets, strict=True) if i == isa] for isa in ISAS}
 
 
-@pytest.fixture(scope="module")
-def test_object(tmp_path_factory):
-    """The test itself, without sanitizers: they watch the loops, and all memory they touch."""
-    target = tmp_path_factory.mktemp("test") / "cpu_test.o"
+@pytest.mark.parametrize("name", ["cpu_test", "cpu_any_test"])
+def test_loops_equal_those_of_core(build, objects, name, tmp_path):
+    """The test itself is without sanitizers: they watch the loops, and all memory they touch."""
+    test_object, program = tmp_path / "test.o", tmp_path / "test"
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
-    command = [*compiler(), *flags, "-c", "tests/cc/cpu_test.cc", "-o", str(target)]
+    command = [*compiler(), *flags, "-c", f"tests/cc/{name}.cc", "-o", str(test_object)]
     subprocess.run(command, check=True, cwd=ROOT)
-    return target
-
-
-def test_loops_equal_those_of_core(build, objects, test_object, tmp_path):
-    program = tmp_path / "cpu_test"
-    files = map(str, [test_object, *objects.values()])
+    files = [str(file) for file in [test_object, *sum(objects.values(), [])]]
     subprocess.run([*compiler(), *BUILDS[build], *files, "-o", str(program)], check=True)
     result = subprocess.run([program], capture_output=True, text=True)
     print(result.stdout)  # Says which instruction sets this processor lacks.
@@ -69,8 +68,8 @@ def test_objects_leave_the_linker_nothing_to_share(build, objects):
     """Of functions that several objects define, the linker keeps one, made for any processor."""
     if build != "plain":
         pytest.skip("sanitizers add symbols of their own")
-    for isa, target in objects.items():
-        command = ["nm", "--demangle", "--defined-only", str(target)]
+    for isa, targets in objects.items():
+        command = ["nm", "--demangle", "--defined-only", *map(str, targets)]
         lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         symbols = re.findall(r"^[0-9a-f]+ (\w) (.*)$", lines, re.MULTILINE)
         # Lower-case letters are local symbols, but for u and v.

@@ -65,8 +65,9 @@ template <typename Real>
 TF_STN_INLINE IndexVector<Real> Remainders(const IndexVector<Real>& index, IndexOf<Real> period) {
   using Reals = RealVector<Real>;
   using Indices = IndexVector<Real>;
-  // Up to here, quotients of Reals are off by one at most.
-  constexpr IndexOf<Real> kExact = IndexOf<Real>{1} << (sizeof(Real) == 8 ? 40 : 22);
+  // Up to here, quotients of Reals are off by one at most; cc/core pulls in what is
+  // beyond 2^30.
+  constexpr IndexOf<Real> kExact = IndexOf<Real>{1} << (sizeof(Real) == 8 ? 30 : 22);
   const Indices is_far = (index > kExact) | (index < -kExact);
   Indices remainder;
   if (Any(is_far)) {

@@ -130,8 +130,9 @@ class Stencils {
     for (int d = 0; d < Rank; ++d) FindAxis(coordinates, d, orders);
   }
 
-  // Along one axis alone.
-  void FindAxis(const Coordinates<Rank, Real>& coordinates, int d, int orders) {
+  // Along one axis alone.  Not inlined: it is large, and called for blocks of points.
+  __attribute__((noinline)) void FindAxis(const Coordinates<Rank, Real>& coordinates, int d,
+                                          int orders) {
     const auto find = [&](auto interpolation, auto pairs) {
       TF_STN_ISA::FindAxis<typename decltype(interpolation)::type, decltype(pairs)::value, Real>(
           modes_.padding, sizes_[d], coordinates.of[d], coordinates.count, orders, &axes_[d]);

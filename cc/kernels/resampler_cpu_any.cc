@@ -209,6 +209,18 @@ struct alignas(64) PointGradient {
   Real of[Rank][kBlockPoints];
 };
 
+// Keeps the inner products of each point's pixels with dL/dV.
+template <typename Real>
+struct StoreProducts {
+  Real (*to)[kBlockPoints];
+
+  template <typename Count>
+  TF_STN_INLINE void operator()(Count, int first,
+                                const Vector<Real, Count::value>* products) const {
+    for (int k = 0; k < kTaps; ++k) Store<Count::value>(products[k], to[k] + first);
+  }
+};
+
 // Adds what one term and one image contribute to it.
 template <int Rank, typename T>
 void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& image,
@@ -231,6 +243,8 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
   Block<Real> block;
   GradientBlock<T> gradient{slice, pixels, readable, grad_output, nullptr, {}, {}};
   alignas(64) Real slopes[Rank][kTaps][kBlockPoints];
+  // Beyond the last point they stay as they are, and nobody reads what comes of them.
+  alignas(64) Real products[kTaps][kBlockPoints] = {};
   stencils.ForPasses([&](const Pass<Rank, Real>& pass, bool) {
     Indices all_inside = Indices{} - 1;
     block.count = stencils.count();
@@ -252,21 +266,21 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
       all_inside &= inside == kAllTaps;
     }
     block.all_used = !Any(~all_inside);
-    FindProducts(block, &gradient, [&](auto count, int first, const auto* products) {
-      constexpr int kCount = decltype(count)::value;
-      using Vectors = Vector<Real, kCount>;
-      Vectors fill{};
-      if (term.fill != nullptr) fill = LoadElements<kCount>(of_fill + first);
+    FindProducts(block, &gradient, StoreProducts<Real>{products});
+    for (int i = 0; i < block.count; i += kLanes<Real>) {
+      const auto load = [i](const Real* from) { return LoadElements<kLanes<Real>>(from + i); };
+      RealVector<Real> fill{};
+      if (term.fill != nullptr) fill = load(of_fill);
       for (int d = 0; d < Rank; ++d) {
-        Vectors total = LoadElements<kCount>(sum->of[d] + first);
+        RealVector<Real> total = load(sum->of[d]);
         for (int k = 0; k < kTaps; ++k) {
-          const Vectors slope = LoadElements<kCount>(slopes[d][k] + first);
+          const RealVector<Real> slope = load(slopes[d][k]);
           // All slopes of a point sum to zero, those outside too.
-          total += slope != 0 ? slope * (products[k] - fill) : Vectors{};
+          total += slope != 0 ? slope * (load(products[k]) - fill) : RealVector<Real>{};
         }
-        Store<kCount>(total, sum->of[d] + first);
+        Store<kLanes<Real>>(total, sum->of[d] + i);
       }
-    });
+    }
   });
 }
 

@@ -29,129 +29,11 @@
 #include "cc/kernels/resampler.h"
 #include "cc/kernels/resampler_cpu.h"
 #include "tests/cc/check.h"
+#include "tests/cc/cpu_support.h"
 
 namespace tf_stn {
 
-#define TF_STN_DECLARE(isa)              \
-  namespace isa {                        \
-  template <typename Points, typename T> \
-  const CpuLoops<Points, T>& Loops();    \
-  }
-
-TF_STN_DECLARE(baseline)
-#if defined(__x86_64__)
-TF_STN_DECLARE(avx2)
-TF_STN_DECLARE(avx512)
-#endif
-
-#undef TF_STN_DECLARE
-
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
-// The instruction sets for which there are loops, and whether this processor has them.
-struct Isa {
-  const char* name;
-  bool is_here;
-};
-
-const std::vector<Isa>& Isas() {
-  static const std::vector<Isa> isas = {
-      {"baseline", true},
-#if defined(__x86_64__)
-      {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                   __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2")},
-      {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                     __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                     __builtin_cpu_supports("avx512vl")},
-#endif
-  };
-  return isas;
-}
-
-template <typename Points, typename T>
-const CpuLoops<Points, T>& LoopsOf(const Isa& isa) {
-#if defined(__x86_64__)
-  if (std::strcmp(isa.name, "avx512") == 0) return avx512::Loops<Points, T>();
-  if (std::strcmp(isa.name, "avx2") == 0) return avx2::Loops<Points, T>();
-#endif
-  return baseline::Loops<Points, T>();
-}
-
-template <typename T>
-constexpr const char* kTypeName = std::is_same_v<T, double>     ? "double"
-                                  : std::is_same_v<T, float>    ? "float"
-                                  : std::is_same_v<T, BFloat16> ? "bfloat16"
-                                                                : "half";
-
-// The rounding of a number of type T, relative to it.
-template <typename T>
-constexpr double kRounding = std::is_same_v<T, double>     ? 0x1p-53
-                             : std::is_same_v<T, float>    ? 0x1p-24
-                             : std::is_same_v<T, BFloat16> ? 0x1p-8
-                                                           : 0x1p-11;
-
-template <typename T>
-double ToDouble(T value) {
-  return static_cast<double>(static_cast<Coordinate<T>>(value));
-}
-
-template <typename T>
-T FromDouble(double value) {
-  return static_cast<T>(static_cast<Coordinate<T>>(value));
-}
-
-template <typename T>
-bool SameBits(const T& a, const T& b) {
-  return std::memcmp(&a, &b, sizeof(T)) == 0;
-}
-
-// Elements that begin `shift` elements after what the allocator aligns, and not a byte
-// behind them.  Nothing that is computed has the bits that they start with.
-template <typename T>
-class Memory {
- public:
-  static constexpr int kPoison = 0xa5;
-
-  explicit Memory(int64_t count = 0, int shift = 0)
-      : count_(count),
-        shift_(shift),
-        bytes_(static_cast<char*>(std::malloc(sizeof(T) * static_cast<size_t>(count + shift)))) {
-    if (count + shift > 0)
-      std::memset(bytes_.get(), kPoison, sizeof(T) * static_cast<size_t>(count + shift));
-  }
-  T* data() const { return reinterpret_cast<T*>(bytes_.get()) + shift_; }
-  T& operator[](int64_t i) const { return data()[i]; }
-  int64_t size() const { return count_; }
-
-  bool IsPoison(int64_t i) const {
-    T poison;
-    std::memset(static_cast<void*>(&poison), kPoison, sizeof(T));
-    return SameBits(data()[i], poison);
-  }
-
- private:
-  struct Free {
-    void operator()(char* bytes) const { std::free(bytes); }
-  };
-  int64_t count_;
-  int shift_;
-  std::unique_ptr<char, Free> bytes_;
-};
-
-// Where points lie.
-enum class Place {
-  kInside,        // Between four pixels.
-  kCentres,       // On pixel centres, of the border too.
-  kAnywhere,      // On every side of every edge, far outside, not a number.
-  kMostlyInside,  // Few of them anywhere.
-  kNear,          // Anywhere, or so near to pixels that weights are subnormal.
-  kCancelling,    // Affine points that are differences of large numbers.
-};
-constexpr Place kPlaces[] = {Place::kInside, Place::kCentres, Place::kAnywhere,
-                             Place::kMostlyInside, Place::kNear};
 
 struct Case {
   int64_t images, height, width, channels;
@@ -161,47 +43,6 @@ struct Case {
   bool odd_values;  // NaN, infinities and -0 among pixels and gradients.
   unsigned seed;
 };
-
-// One coordinate along an axis of `size` pixels.
-double AnyCoordinate(std::mt19937& rng, Place place, int64_t size) {
-  const auto last = static_cast<double>(size - 1);
-  const auto between = [&](double low, double high) {
-    return std::uniform_real_distribution<double>(low, high)(rng);
-  };
-  const double centre = static_cast<double>(rng() % static_cast<unsigned>(size));
-  if (place == Place::kMostlyInside) place = rng() % 40 == 0 ? Place::kAnywhere : Place::kInside;
-  if (place == Place::kInside) return between(0, last);
-  if (place == Place::kCentres) return centre;
-  switch (rng() % 12) {
-    case 0:
-      return between(-1, 0);
-    case 1:
-      return between(last, last + 1);
-    case 2:
-      return between(-4, last + 4);
-    case 3: {
-      const double edges[] = {-1, -0.0, 0, last, last + 1, -2, last + 2};
-      return edges[rng() % std::size(edges)];
-    }
-    case 4: {
-      const double far[] = {kInf, -kInf, 1e30, -1e30, 3e9, -3e9};
-      return far[rng() % std::size(far)];
-    }
-    case 5:
-      return kNaN;
-    case 6: {
-      // Closer to a pixel than rounding can tell, and than a product of weights.
-      const double near[] = {1e-10, -1e-10, 1e-45, -1e-45, 1e-39, -1e-39, -1e-320};
-      return near[rng() % (place == Place::kNear ? std::size(near) : 2)];
-    }
-    case 7:
-      return std::nextafter(static_cast<float>(centre) + 1, rng() % 2 == 0 ? 1e9f : -1e9f);
-    case 8:
-      return centre;
-    default:
-      return between(0, last);
-  }
-}
 
 // The matrix of an image.  Its numbers are such that coordinates are exact, with and
 // without fused arithmetic, unless they are far outside.
@@ -337,17 +178,20 @@ struct Problem {
     fill(grad_output);
     if constexpr (kIsAffine<Points>) {
       for (int64_t n = 0; n < c.images; ++n) FillMatrix(rng, c, coordinates.data() + 6 * n);
-      points = {coordinates.data(), {c.rows, c.columns}};
+      points = {coordinates.data(), 1, c.images, {c.rows, c.columns}};
     } else {
       for (int64_t i = 0; i < coordinates.size(); ++i) {
         coordinates[i] =
             static_cast<Real>(AnyCoordinate(rng, c.place, i % 2 == 0 ? c.width : c.height));
       }
-      points = {coordinates.data()};
+      points = {coordinates.data(), sizes.points_per_image, sizes.points()};
     }
   }
 
   int64_t elements() const { return sizes.image.elements(); }
+  Images<CoreStencil, T> images() const {
+    return {{}, sizes.image, sizes.images, sizes.points_per_image, data.data(), nullptr};
+  }
   int64_t ranges() const { return (sizes.points_per_image + kRangePoints - 1) / kRangePoints; }
 
   Case c;
@@ -363,9 +207,7 @@ template <typename Points, typename T>
 Memory<T> SampleByCore(const Problem<Points, T>& problem) {
   const auto& sizes = problem.sizes;
   Memory<T> output(sizes.points() * sizes.image.channels);
-  SamplePoints<typename Problem<Points, T>::CoreStencil>(
-      sizes.image, problem.points, sizes.points_per_image, problem.data.data(), 0, sizes.points(),
-      output.data());
+  SamplePoints(problem.images(), problem.points, 0, sizes.points(), output.data());
   return output;
 }
 
@@ -389,8 +231,9 @@ void CheckSamples(Problem<Points, T>& problem, const CpuLoops<Points, T>& loops,
     Memory<T> output(count * channels, problem.c.shift);
     // From the last part on, so that one that writes beyond its end spoils another.
     for (size_t i = cuts.size() - 1; i > 0; --i) {
-      loops.sample({Modes(), problem.sizes, problem.data.data(), problem.points, output.data()},
-                   cuts[i - 1], cuts[i]);
+      loops.sample(
+          {Modes(), problem.sizes, problem.data.data(), nullptr, problem.points, output.data()},
+          cuts[i - 1], cuts[i]);
       for (int64_t j = 0; i == cuts.size() - 1 && j < cuts[i - 1] * channels; ++j) {
         if (!output.IsPoison(j)) Fail("samples before the first", j, ToDouble(output[j]), 0);
       }
@@ -420,26 +263,22 @@ struct Gradients {
 template <typename Points, typename T>
 Gradients<T> GradientsByCore(const Problem<Points, T>& problem) {
   using Real = Coordinate<T>;
-  using CoreStencil = typename Problem<Points, T>::CoreStencil;
   const auto& sizes = problem.sizes;
   const int64_t elements = problem.elements();
   Gradients<T> result{Memory<T>(problem.data.size()), Memory<Real>(sizes.points() * 2),
                       Memory<Real>(sizes.images * 6)};
   Memory<Real> sums(elements);
   for (int64_t n = 0; n < sizes.images; ++n) {
-    DataGradientOfRows<CoreStencil>(sizes.image, problem.points, sizes.points_per_image,
-                                    problem.grad_output.data(), n, 0, sizes.image.size[0],
-                                    sums.data());
+    DataGradientOfRows(problem.images(), problem.points, problem.grad_output.data(), n, 0,
+                       sizes.image.size[0], sums.data());
     for (int64_t i = 0; i < elements; ++i) result.data[n * elements + i] = static_cast<T>(sums[i]);
   }
   if constexpr (kIsAffine<Points>) {
-    MatrixGradientOfImages<CoreStencil>(sizes.image, problem.points, sizes.points_per_image,
-                                        problem.data.data(), problem.grad_output.data(), 0,
-                                        sizes.images, result.matrix.data());
+    MatrixGradients(problem.images(), problem.points, problem.grad_output.data(), 0, sizes.images,
+                    result.matrix.data());
   } else {
-    WarpGradientOfPoints<CoreStencil>(sizes.image, problem.points, sizes.points_per_image,
-                                      problem.data.data(), problem.grad_output.data(), 0,
-                                      sizes.points(), result.points.data());
+    WarpGradientOfPoints(problem.images(), problem.points, problem.grad_output.data(), 0,
+                         sizes.points(), result.points.data());
   }
   return result;
 }
@@ -475,7 +314,7 @@ Gradients<T> GradientsByTasks(const Problem<Points, T>& problem, const CpuLoops<
     }
     MatrixSums matrix_sums;
     loops.gradients(
-        {Modes(), sizes, problem.data.data(), problem.points, problem.grad_output.data(),
+        {Modes(), sizes, problem.data.data(), nullptr, problem.points, problem.grad_output.data(),
          of_data ? part.data.data() : nullptr, of_points ? part.points.data() : nullptr},
         task, ranges == nullptr ? nullptr : ranges + task.image * problem.ranges(), sums,
         kIsAffine<Points> ? &matrix_sums : nullptr);
@@ -544,7 +383,7 @@ void CheckGradients(Problem<Points, T>& problem, const CpuLoops<Points, T>& loop
   for (int64_t n = 0; n < sizes.images; ++n) {
     const std::vector<int64_t> cuts = Cuts(problem.rng, problem.ranges(), 1);
     for (size_t i = 1; i < cuts.size(); ++i) {
-      loops.find_rows({Modes(), sizes, problem.data.data(), problem.points,
+      loops.find_rows({Modes(), sizes, problem.data.data(), nullptr, problem.points,
                        problem.grad_output.data(), nullptr, nullptr},
                       n, cuts[i - 1], cuts[i], ranges.data() + n * problem.ranges());
     }
@@ -738,8 +577,13 @@ Memory<T> SampleAt(const Isa& isa, const Extent<2>& image, const T* data,
     coordinates[i] = static_cast<Real>(warp[static_cast<size_t>(i)]);
   }
   Memory<T> output(count * image.channels);
-  LoopsOf<WarpPoints<2, Real>, T>(isa).sample(
-      {Modes(), {image, 1, count}, data, {coordinates.data()}, output.data()}, 0, count);
+  LoopsOf<WarpPoints<2, Real>, T>(isa).sample({Modes(),
+                                               {image, 1, count},
+                                               data,
+                                               nullptr,
+                                               {coordinates.data(), count, count},
+                                               output.data()},
+                                              0, count);
   return output;
 }
 
@@ -817,13 +661,13 @@ std::pair<Memory<T>, MatrixSums> SampleRow(const Isa& isa, const std::vector<dou
   const Memory<Real> numbers(6);
   for (int64_t i = 0; i < 16; ++i) data[i] = FromDouble<T>(static_cast<double>(i));
   for (int64_t i = 0; i < 6; ++i) numbers[i] = static_cast<Real>(matrix[static_cast<size_t>(i)]);
-  const Points points = {numbers.data(), {1, columns}};
+  const Points points = {numbers.data(), 1, 1, {1, columns}};
   Memory<T> output(columns);
   MatrixSums sums;
   const auto& loops = LoopsOf<Points, T>(isa);
-  loops.sample({Modes(), sizes, data.data(), points, output.data()}, 0, columns);
+  loops.sample({Modes(), sizes, data.data(), nullptr, points, output.data()}, 0, columns);
   loops.gradients(
-      {Modes(), sizes, data.data(), points, grad_output.data(), nullptr, numbers.data()},
+      {Modes(), sizes, data.data(), nullptr, points, grad_output.data(), nullptr, numbers.data()},
       {0, 0, columns, 0, 4}, nullptr, nullptr, &sums);
   return {std::move(output), sums};
 }
@@ -874,7 +718,7 @@ TEST(FarOutsideOfAnImageThatIsLongerThanAFloatCanTell) {
       std::copy(std::begin(coordinates), std::end(coordinates), warp.data());
       const Memory<Half> grad_output(2);
       const ResamplerGradArguments<WarpPoints<2, float>, Half> arguments = {
-          Modes(), {{{size, 2}, 1}, 1, 2}, data, {warp.data()}, grad_output.data(),
+          Modes(), {{{size, 2}, 1}, 1, 2}, data, nullptr, {warp.data(), 2, 2}, grad_output.data(),
           nullptr, grad_warp.data()};
       const auto& loops = LoopsOf<WarpPoints<2, float>, Half>(isa);
       loops.gradients(arguments, {0, 0, 2, 9, size}, nullptr, nullptr, nullptr);
