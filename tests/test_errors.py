@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_stn import affine_grid, resampler
+from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
 
 SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
@@ -175,3 +175,33 @@ def test_raw_op_refuses_coordinates_of_the_other_type(run, op, dtype):
         inputs.append(tf.zeros([1, 1, 1], dtype))
     with pytest.raises(SHAPE_ERRORS, match=r"`warp` must be of type .* for `data` of type"):
         run(op, *inputs)
+
+
+def test_theta_of_unknown_rank_is_one_for_each_image():
+    """With more, its rank would be that of the output, which a graph could not tell."""
+
+    @tf.function(input_signature=[tf.TensorSpec(None)])
+    def warp(theta):
+        return affine_resampler(tf.ones([1, 4, 4, 1]), theta)
+
+    assert warp(tf.eye(2, 3)[None]).shape == [1, 4, 4, 1]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        warp(tf.eye(2, 3)[None, None])
+
+
+def test_gradient_of_third_order_says_that_it_needs_a_rank():
+    @tf.function(input_signature=[tf.TensorSpec(None), tf.TensorSpec(None)])
+    def third_order(data, warp):
+        with tf.GradientTape() as outermost:
+            outermost.watch(warp)
+            with tf.GradientTape() as outer:
+                outer.watch(warp)
+                with tf.GradientTape() as inner:
+                    inner.watch(warp)
+                    output = resampler(data, warp, "cubic")
+                gradient = inner.gradient(output, warp)
+            gradient = outer.gradient(gradient, warp)
+        return outermost.gradient(gradient, warp)
+
+    with pytest.raises(ValueError, match="`data` must be of known rank"):
+        third_order(tf.ones([1, 3, 3, 1]), tf.ones([1, 2, 2]))

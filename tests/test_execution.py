@@ -248,3 +248,21 @@ def test_name_is_given_to_the_operation():
         grid = affine_grid(tf.zeros([1, 6]), (2, 2), (2, 2), name="where")
     assert output.op.name == "look"
     assert grid.op.name.startswith("where/")
+
+
+def test_orders_left_out_of_a_derivative_are_zero_in_gradients_too(rng):
+    data = tf.constant(rng.normal(size=[1, 6, 6, 2]))
+    warp = tf.constant(rng.uniform(1, 4, size=[1, 5, 2]))
+
+    def second_order(derivative):
+        with tf.GradientTape() as outer:
+            outer.watch(warp)
+            with tf.GradientTape() as inner:
+                inner.watch(warp)
+                output = ops.tf_stn_resampler(
+                    data, warp, [], derivative=derivative, interpolation="cubic"
+                )
+            gradient = inner.gradient(output, warp)
+        return outer.gradient(gradient, warp)
+
+    np.testing.assert_array_equal(second_order([1]), second_order([1, 0]))

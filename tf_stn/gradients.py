@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_stn._library import ops
 from tf_stn.grids import map_pixels, pixel_axes
+from tf_stn.resampler import coordinate_type
 
 Tensors = list[tf.Tensor | None]
 
@@ -32,8 +33,9 @@ def _unneeded(op: tf.Operation) -> Sequence[int]:
 
 
 def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
+    """Returns a gradient for each input; `gradients` may lack the last if it is not needed."""
     unneeded = _unneeded(op)
-    return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
+    return [None if i in unneeded else gradients[i] for i in range(len(op.inputs))]
 
 
 def _is_present(gradient: tf.Tensor | None) -> bool:
@@ -41,12 +43,36 @@ def _is_present(gradient: tf.Tensor | None) -> bool:
     return gradient is not None and gradient.shape.rank != 1
 
 
+def _spatial_rank(data: tf.Tensor, coordinates: int | None) -> int:
+    """Returns the number of spatial axes, by that of coordinates where `data` does not say."""
+    rank = coordinates if data.shape.rank is None else data.shape.rank - 2
+    if rank is None:
+        raise ValueError(
+            f"`data` must be of known rank for gradients of this order, received shape {data.shape}"
+        )
+    return rank
+
+
+def _orders(derivative: Sequence[int], data: tf.Tensor, warp: tf.Tensor) -> list[int]:
+    """Returns an order of derivative for each coordinate, zero where there is none."""
+    return [*derivative, 0, 0, 0][: _spatial_rank(data, warp.shape[-1])]
+
+
+def _along_each_coordinate(orders: Sequence[int]) -> list[list[int]]:
+    """Returns `orders`, one higher along x, along y and so on."""
+    return [[order + (i == k) for i, order in enumerate(orders)] for k in range(len(orders))]
+
+
 def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tensor, axis=tf.range(tf.rank(tensor) - 1))
+    """Returns the sum over all axes but the last; as in the ops, half types have float32 sums."""
+    terms = tf.cast(tensor, coordinate_type(tensor.dtype))
+    return tf.cast(tf.reduce_sum(terms, axis=tf.range(tf.rank(tensor) - 1)), tensor.dtype)
 
 
 def _image_of_ones(data: tf.Tensor) -> tf.Tensor:
-    return tf.ones(tf.concat([[1], tf.shape(data)[1:-1], [1]], axis=0), data.dtype)
+    # Where there are no images they may lack pixels, while points still have a place.
+    sides = tf.maximum(tf.shape(data)[1:-1], 1)
+    return tf.ones(tf.concat([[1], sides, [1]], axis=0), data.dtype)
 
 
 def _weight_outside(inside: tf.Tensor, is_derivative: bool) -> tf.Tensor:
@@ -144,10 +170,8 @@ def compose_second_order(
         grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
     if _is_present(grad_grad_warp):
         directions = tf.cast(grad_grad_warp, data.dtype)
-        orders = list(derivative) or [0] * (data.shape.rank - 2)
-        for coordinate in range(len(orders)):
-            order = [*orders]
-            order[coordinate] += 1
+        orders = _orders(derivative, data, warp)
+        for coordinate, order in enumerate(_along_each_coordinate(orders)):
             attributes = {"derivative": order, **modes}
             direction = directions[..., coordinate, None]
             along_data, along_warp = ops.tf_stn_resampler_grad(
@@ -171,12 +195,10 @@ def _second_order_of_fill(
     """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
     if not _is_present(grad_grad_warp):
         return tf.zeros_like(fill)
-    orders = list(derivative) or [0] * (data.shape.rank - 2)
+    orders = _orders(derivative, data, warp)
     directions = tf.cast(grad_grad_warp, data.dtype)
     total = tf.zeros_like(fill)
-    for coordinate in range(len(orders)):
-        order = [*orders]
-        order[coordinate] += 1
+    for coordinate, order in enumerate(_along_each_coordinate(orders)):
         weight = directions[..., coordinate, None] * _outside(data, warp, modes, order)
         total += _sum_to_channels(grad_output * weight)
     return total
@@ -231,7 +253,7 @@ def _affine_resampler_grad(
 ) -> Tensors:
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    rank = matrix.shape[-2]
+    rank = _spatial_rank(data, matrix.shape[-2])
     size = tf.shape(grad_output)[-1 - rank : -1]
     # Points are affine in the matrix, so their direction is mapped as they are.
     warp = map_pixels(matrix, size, rank)

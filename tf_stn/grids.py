@@ -19,6 +19,10 @@ _THETAS = {
     2: "`theta` must have shape [batch, ..., 2, 3] or [batch, 6], received",
     3: "`theta` must have shape [batch, ..., 3, 4] or [batch, 12], received",
 }
+_THETA_OF_UNKNOWN_RANK = (
+    "`theta` must have shape [batch, 2, 3] or [batch, 6] where its rank is not known when the "
+    "graph is made, received"
+)
 
 
 def check_size(argument: str, size: Sequence[int], rank: int = 2) -> tuple[int, ...]:
@@ -83,9 +87,12 @@ def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
     late = tf.shape(theta)
     if shape.rank is None or not shape[1:].is_fully_defined():
         ends = tf.concat([[-1, -1], late], axis=0)[-2:]
-        is_matrix = (tf.rank(theta) > 2) & tf.reduce_all(ends == matrix)
+        # Several transformations of an image are known by the rank alone.
+        is_rank = tf.rank(theta) > 2 if shape.rank is not None else tf.rank(theta) == 3
+        is_matrix = is_rank & tf.reduce_all(ends == matrix)
         is_flat = (tf.rank(theta) == 2) & tf.reduce_all(ends[-1:] == flat)
-        check = tf.debugging.Assert(is_matrix | is_flat, [_THETAS[rank], late])
+        expected = _THETAS[rank] if shape.rank is not None else _THETA_OF_UNKNOWN_RANK
+        check = tf.debugging.Assert(is_matrix | is_flat, [expected, late])
         with tf.control_dependencies([check]):
             theta = tf.identity(theta)
     if shape.rank is None:

@@ -1,5 +1,6 @@
 """Samples images at real-valued coordinates, differentiably."""
 
+import numpy as np
 import tensorflow as tf
 
 from tf_stn._library import ops
@@ -65,7 +66,7 @@ def to_data(value) -> tf.Tensor:
 
 def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
     """Returns the input of an op that has the pixels outside: `[channels]`, or none for zeros."""
-    if isinstance(fill_value, (int, float)) and fill_value == 0:
+    if isinstance(fill_value, (int, float, np.integer, np.floating)) and fill_value == 0:
         return []
     if padding != "zeros":
         raise ValueError(
@@ -77,14 +78,16 @@ def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
         raise TypeError(f"`fill_value` must hold real numbers, received {fill.dtype.name}")
     fill = tf.cast(fill, data.dtype)
     channels = data.shape[-1] if data.shape.rank else None
-    if fill.shape.rank not in (0, 1) or (
-        fill.shape.rank == 1 and channels not in (None, *fill.shape)
-    ):
+    if fill.shape.rank != 0 and not fill.shape.is_compatible_with([channels]):
         raise ValueError(
             f"`fill_value` must be a number or have shape [channels], here [{channels}], "
             f"received shape {fill.shape}"
         )
-    return [tf.broadcast_to(fill, tf.shape(data)[-1:])] if fill.shape.rank == 0 else [fill]
+    if fill.shape.rank == 1:
+        return [fill]
+    # A number gets the channels of the data, anything else keeps its shape.
+    shape = tf.concat([tf.shape(fill), tf.shape(data)[-1:]], axis=0)
+    return [tf.broadcast_to(fill, shape[: tf.maximum(tf.rank(fill), 1)])]
 
 
 def resampler(

@@ -123,7 +123,15 @@ inline std::string CheckResamplerShapes(const PartialShape& data, const PartialS
              : "";
 }
 
-// Returns what is wrong with the pixel that fills what lies outside, or "".
+// Returns what is wrong with so many pixels to fill what lies outside, or "".
+// REQUIRES: there is one.
+inline std::string CheckFillMode(size_t count, bool pads_with_zeros) {
+  if (count == 1 && pads_with_zeros) return "";
+  return "`fill_value` must be one tensor, and goes with padding 'zeros' alone, received " +
+         std::to_string(count) + (pads_with_zeros ? "" : " with another padding");
+}
+
+// Returns what is wrong with the shape of the pixel that fills what lies outside, or "".
 inline std::string CheckFillShape(const PartialShape& fill_value, const PartialShape& data) {
   const bool fits = !fill_value.has_rank() ||
                     (fill_value.rank() == 1 &&

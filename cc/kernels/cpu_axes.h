@@ -35,7 +35,8 @@ struct alignas(64) AxisTaps {
   bool is_empty[kMostPairs];  // No point has a factor here.
   Index first[kMostPairs][kBlockPoints];
   Real factor[kMostPairs][kOrders][2][kBlockPoints];
-  Index sticks_out[kBlockPoints];  // -1 if a tap has no pixel, else 0.
+  // -1 if a tap that has a factor has no pixel, else 0.
+  Index sticks_out[kOrders][kBlockPoints];
 };
 
 // Splits coordinates into the index of the first tap and t, as Interpolation::Locate().
@@ -193,14 +194,21 @@ TF_STN_INLINE void FindAxis(PaddingMode padding, IndexOf<Real> size, const Real*
   FindLimits(padding, size, &low, &high);
   bool has_seam[AxisTaps<Real>::kMostPairs] = {};
   for (int i = 0; i < count; i += kLanes<Real>) {
-    Indices index, tap[kTaps], sticks_out{};
+    Indices index, tap[kTaps], is_out{};
     RealVector<Real> t;
     Locate<Interpolation, Real>(LoadElements<kLanes<Real>>(x + i), low, high, &index, &t);
     for (int k = 0; k < kTaps; ++k) {
       tap[k] = Resolve<Real>(padding, index + k, size);
-      sticks_out |= tap[k] == kReadsAsZero;
+      is_out |= tap[k] == kReadsAsZero;
     }
-    __builtin_memcpy(axis->sticks_out + i, &sticks_out, sizeof(sticks_out));
+    const bool any_out = Any(is_out);
+    for (int order = 0; order < orders; ++order) {
+      Indices sticks_out{};
+      for (int k = 0; any_out && k < kTaps; ++k) {
+        sticks_out |= (tap[k] == kReadsAsZero) & (Interpolation::Derivative(k, order, t) != 0);
+      }
+      __builtin_memcpy(axis->sticks_out[order] + i, &sticks_out, sizeof(sticks_out));
+    }
     for (int pair = 0; pair < kPlain; ++pair) {
       WritePair<Interpolation, Real>(pair * kInPair, kInPair, tap + pair * kInPair, t, last_first,
                                      orders, i, pair, can_part ? kPlain + pair : -1,

@@ -114,7 +114,7 @@ class Stencils {
   using Index = IndexOf<Real>;
 
   // Of what is needed up to `orders - 1` derivatives along an axis.
-  // REQUIRES: at least two rows and columns, and as LoopsForAny() says.
+  // REQUIRES: sizes as AnyCpuLoops takes them.
   TF_STN_INLINE Stencils(const Modes& modes, const Extent<Rank>& image) : modes_(modes) {
     int64_t stride = image.channels;
     for (int d = 0; d < Rank; ++d) {
@@ -173,11 +173,13 @@ class Stencils {
   int count() const { return count_; }
   const AxisTaps<Real>& axis(int d) const { return axes_[d]; }
 
-  // Whether a tap of a point, in a vector from i on, has no pixel.
-  TF_STN_INLINE IndexVector<Real> SticksOut(int i) const {
+  // Whether a tap that has a factor of these orders has no pixel: -1 or 0, for a vector of
+  // points from i on.
+  TF_STN_INLINE IndexVector<Real> SticksOut(const int* orders, int i) const {
     IndexVector<Real> sticks_out{};
-    for (int d = 0; d < Rank; ++d)
-      sticks_out |= LoadElements<kLanes<Real>>(axes_[d].sticks_out + i);
+    for (int d = 0; d < Rank; ++d) {
+      sticks_out |= LoadElements<kLanes<Real>>(axes_[d].sticks_out[orders[d]] + i);
+    }
     return sticks_out;
   }
 

@@ -4,6 +4,7 @@
 #define TF_STN_CC_KERNELS_OP_SUPPORT_H_
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -119,10 +120,9 @@ absl::Status ReadFill(tensorflow::OpKernelContext* context, const Modes& modes,
   tensorflow::OpInputList list;
   TF_RETURN_IF_ERROR(context->input_list("fill_value", &list));
   if (list.size() == 0) return absl::OkStatus();
-  if (list.size() > 1 || modes.padding != PaddingMode::kZeros) {
-    return absl::InvalidArgumentError("`fill_value` must be one tensor, and needs padding 'zeros'");
-  }
-  const std::string error = CheckFillShape(ToPartialShape(list[0].shape()), data);
+  std::string error =
+      CheckFillMode(static_cast<size_t>(list.size()), modes.padding == PaddingMode::kZeros);
+  if (error.empty()) error = CheckFillShape(ToPartialShape(list[0].shape()), data);
   if (!error.empty()) return absl::InvalidArgumentError(error);
   *fill = Elements<T>(list[0]);
   return absl::OkStatus();

@@ -69,12 +69,26 @@ struct Points {
       for (int k = 0; k < kTaps; ++k) weights[k] += direction * products[k];
     }
   }
+
+  // Whether something outside the image has such a weight: -1 or 0, for a vector of points.
+  TF_STN_INLINE IndexVector<Real> SticksOut(const int* orders, bool directed, int i) const {
+    if (!directed) return stencils.SticksOut(orders, i);
+    IndexVector<Real> sticks_out{};
+    for (int d = 0; d < Rank; ++d) {
+      int higher[Rank];
+      for (int e = 0; e < Rank; ++e) higher[e] = orders[e] + (e == d);
+      const auto direction = LoadElements<kLanes<Real>>(directions.of[d] + i);
+      sticks_out |= stencils.SticksOut(higher, i) & (direction != 0);
+    }
+    return sticks_out;
+  }
 };
 
-// What lies outside takes what the pixels inside have left of a point's weights, which
-// are `total` in all.
+// What lies outside takes what the pixels inside have left of a point's weights, whose sum
+// is known.  If nothing outside has weight, what is left is rounding, which an infinite pixel
+// outside must not see.
 template <typename Real>
-struct Outside {
+struct alignas(64) Outside {
   Real taken[kBlockPoints];
 
   TF_STN_INLINE void Clear() { __builtin_memset(taken, 0, sizeof(taken)); }
@@ -84,19 +98,31 @@ struct Outside {
     for (int k = 0; k < kTaps; ++k) sum += weights[k];
     Store<kLanes<Real>>(sum, taken + i);
   }
+
+  // Returns the weights outside of points that stick out; those of all others are 0.
+  TF_STN_INLINE RealVector<Real> Left(Real total, const IndexVector<Real>& sticks_out,
+                                      int i) const {
+    const RealVector<Real> left = total - LoadElements<kLanes<Real>>(taken + i);
+    return sticks_out != 0 ? left : RealVector<Real>{};
+  }
 };
 
 // Adds the pixel outside to the samples of points that stick out of the image.
-template <int Rank, typename Real, typename T>
-void AddFill(const Stencils<Rank, Real>& stencils, const Outside<Real>& outside, Real total,
-             const T* fill, int64_t channels, Real* output) {
-  for (int p = 0; p < stencils.count(); ++p) {
-    bool sticks_out = false;
-    for (int d = 0; d < Rank; ++d) sticks_out = sticks_out || stencils.axis(d).sticks_out[p] != 0;
-    const Real weight = total - outside.taken[p];
-    if (!sticks_out || weight == 0) continue;
+template <int Rank, typename T>
+void AddFill(const Points<Rank, Coordinate<T>>& points, const Outside<Coordinate<T>>& outside,
+             const Term<T>& term, int64_t channels, Coordinate<T>* output) {
+  using Real = Coordinate<T>;
+  constexpr int kValue[Rank] = {};
+  const Real total = term.is_directed ? 0 : 1;
+  alignas(64) Real weight[kBlockPoints];
+  for (int i = 0; i < points.stencils.count(); i += kLanes<Real>) {
+    const auto sticks_out = points.SticksOut(kValue, term.is_directed, i);
+    Store<kLanes<Real>>(outside.Left(total, sticks_out, i), weight + i);
+  }
+  for (int p = 0; p < points.stencils.count(); ++p) {
+    if (weight[p] == 0) continue;
     for (int64_t c = 0; c < channels; ++c) {
-      output[p * channels + c] += weight * static_cast<Real>(fill[c]);
+      output[p * channels + c] += weight[p] * static_cast<Real>(term.fill[c]);
     }
   }
 }
@@ -122,8 +148,9 @@ void SampleTerm(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& i
     if (is_first && !add) {
       // A zero outside is added too; it turns -0 to 0.
       for (int i = 0; i < block.count; i += kLanes<Real>) {
-        const auto zero =
-            stencils.SticksOut(i) != 0 ? RealVector<Real>{} : Broadcast<kLanes<Real>>(-Real(0));
+        const auto zero = points.SticksOut(kValue, term.is_directed, i) != 0
+                              ? RealVector<Real>{}
+                              : Broadcast<kLanes<Real>>(-Real(0));
         Store<kLanes<Real>>(zero, block.outside + i);
       }
       SampleBlock<false, T>(block, slice, pixels, readable, output);
@@ -132,10 +159,7 @@ void SampleTerm(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& i
     }
   });
   if constexpr (std::is_same_v<Output, Real>) {
-    const Real total = term.is_directed ? 0 : 1;
-    if (term.fill != nullptr) {
-      AddFill(stencils, outside, total, term.fill, image.channels, output);
-    }
+    if (term.fill != nullptr) AddFill(points, outside, term, image.channels, output);
   }
 }
 
@@ -221,6 +245,33 @@ struct StoreProducts {
   }
 };
 
+// Adds what the pixel outside contributes to it.
+template <int Rank, typename T>
+void AddGradientOfFill(const Points<Rank, Coordinate<T>>& points, const Term<T>& term,
+                       int64_t channels, const T* grad_output,
+                       const Outside<Coordinate<T>>* outside,
+                       PointGradient<Rank, Coordinate<T>>* sum) {
+  using Real = Coordinate<T>;
+  for (int i = 0; i < points.stencils.count(); i += kLanes<Real>) {
+    const int count = static_cast<int>(Smaller(kLanes<Real>, points.stencils.count() - i));
+    RealVector<Real> product{};
+    for (int p = 0; p < count; ++p) {
+      for (int64_t c = 0; c < channels; ++c) {
+        product[p] += static_cast<Real>(term.fill[c]) *
+                      static_cast<Real>(grad_output[(i + p) * channels + c]);
+      }
+    }
+    for (int d = 0; d < Rank; ++d) {
+      int orders[Rank] = {};
+      orders[d] = 1;
+      // All slopes of a point sum to zero, those outside too.
+      const auto slope = outside[d].Left(0, points.SticksOut(orders, term.is_directed, i), i);
+      const auto total = LoadElements<kLanes<Real>>(sum->of[d] + i);
+      Store<kLanes<Real>>(slope != 0 ? total + slope * product : total, sum->of[d] + i);
+    }
+  }
+}
+
 // Adds what one term and one image contribute to it.
 template <int Rank, typename T>
 void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& image,
@@ -230,15 +281,9 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
   using Indices = IndexVector<Real>;
   const Extent<2> slice = SliceOf(image);
   const auto& stencils = points.stencils;
-  alignas(64) Real of_fill[kBlockPoints];  // The inner product of the pixel outside.
+  Outside<Real> outside[Rank];
   if (term.fill != nullptr) {
-    for (int p = 0; p < kBlockPoints; ++p) {
-      of_fill[p] = 0;
-      for (int64_t c = 0; p < stencils.count() && c < image.channels; ++c) {
-        of_fill[p] += static_cast<Real>(term.fill[c]) *
-                      static_cast<Real>(grad_output[p * image.channels + c]);
-      }
-    }
+    for (Outside<Real>& of_slopes : outside) of_slopes.Clear();
   }
   Block<Real> block;
   GradientBlock<T> gradient{slice, pixels, readable, grad_output, nullptr, {}, {}};
@@ -255,6 +300,7 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
         orders[d] = 1;
         RealVector<Real> slope[kTaps];
         points.Weights(pass, orders, term.is_directed, i, slope);
+        if (term.fill != nullptr) outside[d].Take(i, slope);
         for (int k = 0; k < kTaps; ++k) {
           Store<kLanes<Real>>(slope[k], slopes[d][k] + i);
           inside |= (slope[k] != 0) & (1 << k);
@@ -269,19 +315,19 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
     FindProducts(block, &gradient, StoreProducts<Real>{products});
     for (int i = 0; i < block.count; i += kLanes<Real>) {
       const auto load = [i](const Real* from) { return LoadElements<kLanes<Real>>(from + i); };
-      RealVector<Real> fill{};
-      if (term.fill != nullptr) fill = load(of_fill);
       for (int d = 0; d < Rank; ++d) {
         RealVector<Real> total = load(sum->of[d]);
         for (int k = 0; k < kTaps; ++k) {
           const RealVector<Real> slope = load(slopes[d][k]);
-          // All slopes of a point sum to zero, those outside too.
-          total += slope != 0 ? slope * (load(products[k]) - fill) : RealVector<Real>{};
+          total += slope != 0 ? slope * load(products[k]) : RealVector<Real>{};
         }
         Store<kLanes<Real>>(total, sum->of[d] + i);
       }
     }
   });
+  if (term.fill != nullptr) {
+    AddGradientOfFill(points, term, image.channels, grad_output, outside, sum);
+  }
 }
 
 // Writes the gradient of a block of stored points: of one image, or of all if they share

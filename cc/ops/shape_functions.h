@@ -32,8 +32,10 @@ inline PartialShape ToPartialShape(tensorflow::shape_inference::InferenceContext
 inline tensorflow::shape_inference::DimensionHandle BroadcastBatch(
     tensorflow::shape_inference::InferenceContext* context,
     tensorflow::shape_inference::ShapeHandle a, tensorflow::shape_inference::ShapeHandle b) {
-  if (!context->RankKnown(a) || !context->RankKnown(b)) return context->UnknownDim();
-  const auto batch_a = context->Dim(a, 0), batch_b = context->Dim(b, 0);
+  const auto batch_of = [context](tensorflow::shape_inference::ShapeHandle shape) {
+    return context->RankKnown(shape) ? context->Dim(shape, 0) : context->UnknownDim();
+  };
+  const auto batch_a = batch_of(a), batch_b = batch_of(b);
   if (batch_a.SameHandle(batch_b)) return batch_a;
   const int64_t size_a = context->Value(batch_a), size_b = context->Value(batch_b);
   if (size_a == 1) return batch_b;
@@ -43,13 +45,18 @@ inline tensorflow::shape_inference::DimensionHandle BroadcastBatch(
   return context->UnknownDim();
 }
 
-// Checks the shape of input `fill_value`, if there is one.
+// Checks input `fill_value`, if there is one.
 inline absl::Status CheckFill(tensorflow::shape_inference::InferenceContext* context) {
   std::vector<tensorflow::shape_inference::ShapeHandle> fill;
   TF_RETURN_IF_ERROR(context->input("fill_value", &fill));
   if (fill.empty()) return absl::OkStatus();
-  const std::string error =
-      CheckFillShape(ToPartialShape(context, fill[0]), ToPartialShape(context, context->input(0)));
+  std::string padding;
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  std::string error = CheckFillMode(fill.size(), padding == "zeros");
+  if (error.empty()) {
+    error = CheckFillShape(ToPartialShape(context, fill[0]),
+                           ToPartialShape(context, context->input(0)));
+  }
   return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
 }
 
