@@ -85,6 +85,8 @@ def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
         )
     if fill.shape.rank == 1:
         return [fill]
+    if fill.shape.rank == 0 and channels is not None:
+        return [tf.broadcast_to(fill, [channels])]
     # A number gets the channels of the data, anything else keeps its shape.
     shape = tf.concat([tf.shape(fill), tf.shape(data)[-1:]], axis=0)
     return [tf.broadcast_to(fill, shape[: tf.maximum(tf.rank(fill), 1)])]
