@@ -20,9 +20,8 @@ import PIL.Image
 import tensorflow as tf
 
 import tf_stn
+from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
-INTERPOLATIONS = ("nearest", "linear", "cubic")
-PADDINGS = ("zeros", "border", "reflect", "symmetric", "wrap")
 LINE = {"a": 0.8, "b": 0.3, "c": 0.6, "d": 1.0}  # Pixels by name.
 COLOURS = dict(zip(LINE, plt.cm.Set2.colors))
 COLOURS_IN_FILE = 256
@@ -72,11 +71,10 @@ def draw_line(cells: plt.Axes, curves: plt.Axes, padding: str) -> None:
         box = plt.Rectangle((index - 0.5, 0), 1, 1, facecolor=colour, edgecolor="grey")
         cells.add_patch(box).set_alpha(1 if is_inside else 0.45)
         cells.text(index, 0.47, name, ha="center", va="center", fontsize=9)
-    styles = {"nearest": ("tab:grey", 1), "linear": ("tab:blue", 1.6), "cubic": ("tab:red", 1.2)}
-    for interpolation, (colour, width) in styles.items():
+    for interpolation, colour in zip(INTERPOLATIONS, ("tab:grey", "tab:blue", "tab:red")):
         x = np.linspace(-REACH - 0.5, len(LINE) + REACH - 0.5, 1200, dtype=np.float32)
         y = sample_line(x, interpolation, padding)
-        curves.plot(x, y, color=colour, linewidth=width, label=interpolation)
+        curves.plot(x, y, color=colour, linewidth=1.3, label=interpolation)
     curves.plot(range(len(LINE)), LINE.values(), "o", color="black", markersize=4)
     for axes in (cells, curves):
         axes.set_xlim(-REACH - 0.5, len(LINE) + REACH - 0.5)
