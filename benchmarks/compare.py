@@ -67,7 +67,7 @@ class Effort:
 
 
 THOROUGH = Effort(rounds=7, repeats=3, seconds=0.03)
-QUICK = Effort(rounds=2, repeats=1, seconds=0.005)
+QUICK = Effort(rounds=2, repeats=1, seconds=0.002)
 
 
 class NotInstalledError(Exception):

@@ -77,7 +77,7 @@ class Sampler:
         samples = np.zeros([*self._warp.shape[:-1], data.shape[-1]])
         for image, points, output in zip(data, self._warp, samples):
             pixels = image.reshape(-1, image.shape[-1])
-            for pixel, weight in self._stencil(points, orders):
+            for pixel, (weight,) in self._stencil(points, [orders]):
                 output += weight[..., None] * pixels[pixel]
         return samples
 
@@ -86,7 +86,7 @@ class Sampler:
         images = np.zeros(self._data.shape)
         channels = images.shape[-1]
         for image, points, value in zip(images, self._warp, values):
-            for pixel, weight in self._stencil(points, orders):
+            for pixel, (weight,) in self._stencil(points, [orders]):
                 elements = pixel[..., None] * channels + np.arange(channels)
                 added = (weight[..., None] * value).ravel()
                 image += np.bincount(elements.ravel(), added, image.size).reshape(image.shape)
@@ -116,23 +116,30 @@ class Sampler:
     def _grad_warp(
         self, data: np.ndarray, grad_output: np.ndarray, orders: Sequence[int] = 0
     ) -> np.ndarray:
-        samples = [self.sample(data, orders + direction) for direction in self._directions]
-        return np.stack([(grad_output * x).sum(axis=-1) for x in samples], axis=-1)
+        gradients = np.zeros(self._warp.shape)
+        for image, points, value, gradient in zip(data, self._warp, grad_output, gradients):
+            pixels = image.reshape(-1, image.shape[-1])
+            for pixel, slopes in self._stencil(points, orders + self._directions):
+                along = np.einsum("...c,...c->...", pixels[pixel], value, dtype=np.float64)
+                for coordinate, slope in enumerate(slopes):
+                    gradient[..., coordinate] += slope * along
+        return gradients
 
     def _stencil(
-        self, points: np.ndarray, orders: Sequence[int] | None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields the pixels that the points of an image read, and their weights."""
+        self, points: np.ndarray, all_orders: Sequence[Sequence[int] | None]
+    ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Yields the pixels that the points of an image read, and their weights in all orders."""
         size = self._data.shape[1:-1]
-        orders = [0] * self._rank if orders is None else orders
-        along_axes = [
-            taps(points[..., d], self._interpolation, orders[d])
-            for d in reversed(range(self._rank))
-        ]
-        for combination in itertools.product(*along_axes):
-            pixel, weight = 0, 1.0
-            for side, (index, factor) in zip(size, combination):
+        last = self._rank - 1
+        axes = []  # Of each the index of each tap, and its weights in all orders.
+        for axis in range(self._rank):
+            orders = [0 if o is None else int(o[last - axis]) for o in all_orders]
+            found = [taps(points[..., last - axis], self._interpolation, o) for o in orders]
+            axes.append([(those[0][0], [weight for _, weight in those]) for those in zip(*found)])
+        for combination in itertools.product(*axes):
+            pixel, weights = 0, [1.0] * len(all_orders)
+            for side, (index, factors) in zip(size, combination):
                 found, is_inside = pad(index, side, self._padding)
                 pixel = pixel * side + found
-                weight = weight * factor * is_inside
-            yield pixel, weight
+                weights = [w * factor * is_inside for w, factor in zip(weights, factors)]
+            yield pixel, weights
