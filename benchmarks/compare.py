@@ -67,7 +67,7 @@ class Effort:
 
 
 THOROUGH = Effort(rounds=7, repeats=3, seconds=0.03)
-QUICK = Effort(rounds=2, repeats=1, seconds=0.002)
+QUICK = Effort(rounds=2, repeats=1, seconds=0.005)
 
 
 class NotInstalledError(Exception):
@@ -322,6 +322,11 @@ def main(arguments: list[str] | None = None) -> None:
     add("--peers", nargs="*", choices=peer_names, default=peer_names, help="default: all")
     add("--threads", type=int, default=2, help="of every contestant; default: %(default)s")
     add("--quick", action="store_true", help="for rough figures")
+    add(
+        "--seconds",
+        type=float,
+        help=f"what a chain of calls takes, about; default: {THOROUGH.seconds}, quick {QUICK.seconds}",
+    )
     add("--environments", type=pathlib.Path, default=ENVIRONMENTS,
         help="folder of the peers' virtual environments; default: %(default)s")  # fmt: skip
     add("--output", type=pathlib.Path, help="folder for results.json and results.png")
@@ -330,9 +335,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.readme and not options.output:
         parser.error("--readme needs --output, whose results.json it shows")
+    effort = QUICK if options.quick else THOROUGH
+    if options.seconds is not None:
+        effort = dataclasses.replace(effort, seconds=options.seconds)
     measured = {}
     for name in options.suites:
-        found = run(SUITES[name], options, QUICK if options.quick else THOROUGH)
+        found = run(SUITES[name], options, effort)
         if found["seconds"] or found["memory"]:
             measured[name] = found
             print(report.all_tables({name: found}), end="\n\n")

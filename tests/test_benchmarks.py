@@ -22,7 +22,7 @@ from peers import graph
 import tf_stn
 from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
-COMMAND = [sys.executable, pathlib.Path(compare.__file__), "--quick"]
+COMMAND = [sys.executable, pathlib.Path(compare.__file__), "--quick", "--seconds", "0.0001"]
 
 
 @pytest.fixture
