@@ -322,11 +322,8 @@ def main(arguments: list[str] | None = None) -> None:
     add("--peers", nargs="*", choices=peer_names, default=peer_names, help="default: all")
     add("--threads", type=int, default=2, help="of every contestant; default: %(default)s")
     add("--quick", action="store_true", help="for rough figures")
-    add(
-        "--seconds",
-        type=float,
-        help=f"what a chain of calls takes, about; default: {THOROUGH.seconds}, quick {QUICK.seconds}",
-    )
+    add("--seconds", type=float, help="what a chain of calls takes, about; default: "
+        f"{THOROUGH.seconds}, or {QUICK.seconds} with --quick")  # fmt: skip
     add("--environments", type=pathlib.Path, default=ENVIRONMENTS,
         help="folder of the peers' virtual environments; default: %(default)s")  # fmt: skip
     add("--output", type=pathlib.Path, help="folder for results.json and results.png")

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import tf_stn
+from tf_stn.__main__ import OPS
 from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -83,3 +84,10 @@ def test_paths_in_the_readme_exist():
     assert paths
     for path in paths:
         assert (ROOT / path).exists(), path
+
+
+def test_what_the_package_prints_of_itself_names_every_op():
+    sources = (path.read_text() for path in (ROOT / "cc/ops").glob("*.cc"))
+    registered = [name for text in sources for name in re.findall(r'REGISTER_OP\("(.*?)"\)', text)]
+    assert registered
+    assert sorted(OPS) == sorted(registered)
