@@ -93,7 +93,8 @@ def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
     static = shape[:1] if shape.rank == 2 else shape[:-2]
     late_start = late[:1] if shape.rank == 2 else late[:-2]
     theta = tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
-    return tf.ensure_shape(theta, static + matrix)
+    theta.set_shape(static + matrix)  # An op for that has no forward mode in graphs.
+    return theta
 
 
 def _to_pixels(
@@ -165,7 +166,7 @@ def map_pixels(matrix: tf.Tensor, size: Sequence[int] | tf.Tensor, rank: int) ->
     # Not a matrix product, which some GPUs compute in ten bits of precision by default.
     for _ in range(rank):
         matrix = tf.expand_dims(matrix, -3)
-    *steps, total = tf.unstack(matrix, axis=-1)
+    *steps, total = tf.unstack(matrix, rank + 1, axis=-1)
     pixels = pixel_axes(size, rank, matrix.dtype)
     # From the slowest axis on, as the compiled loops add them.
     for step, pixel in reversed(list(zip(steps, pixels, strict=True))):
