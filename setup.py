@@ -91,6 +91,7 @@ HEADERS = [
     "cc/kernels/resampler.h",
     "cc/kernels/resampler_cpu.h",
     "cc/kernels/share_work.h",
+    "cc/kernels/shared_work.h",
     "cc/ops/shape_functions.h",
 ]
 COMPILE_FLAGS = [

@@ -32,7 +32,10 @@ def _unneeded(op: tf.Operation) -> Sequence[int]:
 
 
 def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
+    """Returns a gradient or None for each input; the last may be missing if nobody needs them."""
     unneeded = _unneeded(op)
+    missing = [None] * (len(op.inputs) - len(gradients))
+    gradients = [*gradients, *missing]
     return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
 
 
