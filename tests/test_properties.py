@@ -4,6 +4,11 @@ Hypothesis chooses the inputs and shrinks one that fails. `make fuzz` tries more
 """
 
 import functools
+import hashlib
+import itertools
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +35,7 @@ from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 
+TESTS = pathlib.Path(__file__).parent
 ROUNDING = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2**-24, "float64": 2**-53}
 
 
@@ -350,3 +356,121 @@ def test_finite_points_give_finite_results_however_odd(dtype, interpolation, pad
             assert np.isfinite(result).all()
 
     check()
+
+
+def penalty(function, inputs, inner, outer, wanted):
+    """Returns gradients of the sum of squares of gradients, which only `wanted` count for."""
+    with tf.GradientTape(watch_accessed_variables=False) as outer_tape:
+        outer_tape.watch([inputs[i] for i in outer])
+        with tf.GradientTape(watch_accessed_variables=False) as inner_tape:
+            inner_tape.watch([inputs[i] for i in inner])
+            output = function(*inputs)
+            loss = tf.reduce_sum(output * output)
+        first = inner_tape.gradient(loss, [inputs[i] for i in inner])
+        norm = sum(tf.reduce_sum(g * g) for i, g in zip(inner, first) if i in wanted)
+    return outer_tape.gradient(norm, [inputs[i] for i in outer])
+
+
+@functools.cache
+def sampler(is_affine, padding):
+    def sample(data, points, fill=None):
+        arguments = [data, points, [2, 3, 2][: data.shape.rank - 2]][: 2 + is_affine]
+        op = ops.tf_stn_affine_resampler if is_affine else ops.tf_stn_resampler
+        fill = [] if fill is None else [fill]
+        return op(*arguments, fill, interpolation="cubic", padding=padding)
+
+    return sample
+
+
+SUBSETS = [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("rank", [2, 3], ids=["images", "volumes"])
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@pytest.mark.parametrize("is_affine", [False, True], ids=["warp", "affine"])
+def test_gradients_not_asked_for_change_no_other(rng, is_affine, padding, rank, mode):
+    """Of either order, and whichever are asked for."""
+    shape = [2, rank, rank + 1] if is_affine else [2, 5, rank]
+    inputs = [rng.normal(size=[*[2, 3, 4, 5][: rank + 1], 2]), rng.uniform(0, 3, shape)]
+    inputs += [rng.normal(size=[2])] if padding == "zeros" else []
+    inputs = [tf.constant(x) for x in inputs]
+    everything = list(range(len(inputs)))
+    subsets = [subset for subset in SUBSETS if set(subset) <= set(everything)]
+    function = functools.partial(penalty, sampler(is_affine, padding))
+    # To trace a graph takes long.
+    for inner in subsets if mode == "eager" else [[0], [1], everything]:
+        expected = function(inputs, everything, everything, inner)
+        for outer in subsets if mode == "eager" else [[0], everything]:
+            run = functools.partial(function, inner=inner, outer=outer, wanted=inner)
+            if mode == "graph":
+                specs = [tf.TensorSpec([None] * x.shape.rank, x.dtype) for x in inputs]
+                run = tf.function(run, input_signature=[specs])
+            for i, result in zip(outer, run(inputs)):
+                assert (result is None) == (expected[i] is None)
+                if result is not None:
+                    np.testing.assert_allclose(result, expected[i], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("is_affine", [False, True], ids=["warp", "affine"])
+def test_second_order_without_a_rank_says_what_is_missing(rng, is_affine):
+    inputs = [rng.normal(size=[1, 3, 3, 1]), rng.uniform(size=[1, 2, 3]), np.ones([1])]
+    if not is_affine:
+        inputs[1] = inputs[1][..., :2]
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float64)] * 3)
+    def second(*inputs):
+        def sample(data, points, fill):
+            op = ops.tf_stn_affine_resampler if is_affine else ops.tf_stn_resampler
+            return op(data, points, *[[2, 2]] * is_affine, [fill])
+
+        return penalty(sample, inputs, [0, 1], [0, 1, 2], [0, 1])
+
+    with pytest.raises(ValueError, match="`data` must have a known rank"):
+        second(*inputs)
+
+
+def test_malformed_calls_raise_and_never_crash(tmp_path):
+    """In a process of its own, which says what it was about to call."""
+    log = tmp_path / "last_call.txt"
+    command = [sys.executable, str(TESTS / "hostile_calls.py"), str(log)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, f"{log.read_text()}\n{result.stdout}\n{result.stderr[-10000:]}"
+
+
+THREADS_SCRIPT = """
+import sys
+import test_properties
+print(test_properties.digest_of_all_modes(int(sys.argv[1])))
+"""
+
+
+def digest_of_all_modes(threads):
+    """Returns a digest of results in all modes, of sizes that are shared among threads."""
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    rng = np.random.default_rng(0)
+    digest = hashlib.sha256()
+    for interpolation, padding, rank in itertools.product(INTERPOLATIONS, PADDINGS, (2, 3)):
+        for batches in ((1, 1), (2, 1), (1, 2)):
+            data = rng.normal(size=[batches[0], *[17, 13, 11][:rank], 3])
+            warp = rng.uniform(-5, 25, size=[batches[1], 3000, rank])
+            grad_output = rng.normal(size=[max(batches), 3000, 3])
+            problem = Problem(data, warp, grad_output, "float32", interpolation, padding, None)
+            direction = directions(problem, 1)
+            data, warp, grad_output, _ = problem.tensors()
+            second = ops.tf_stn_resampler_grad_grad(
+                data, warp, grad_output, *direction, [], **problem.modes
+            )
+            for tensor in (*all_results(problem), *second):
+                digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_results_in_all_modes_are_the_same_bits_for_any_number_of_threads():
+    digests = {digest_of_all_modes(0)}  # With those of this process.
+    for threads in (1, 5):
+        command = [sys.executable, "-c", THREADS_SCRIPT, str(threads)]
+        result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=TESTS)
+        digests.add(result.stdout)
+    assert len({digest.strip() for digest in digests}) == 1

@@ -44,6 +44,15 @@ def _is_present(gradient: tf.Tensor | None) -> bool:
     return gradient is not None and gradient.shape.rank != 1
 
 
+def _spatial_rank(data: tf.Tensor) -> int:
+    if data.shape.rank is None:
+        raise ValueError(
+            "`data` must have a known rank, 4 or 5, for the gradient of a resampler's gradient, "
+            "received an unknown shape; tf.ensure_shape makes it known"
+        )
+    return data.shape.rank - 2
+
+
 def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tensor, axis=tf.range(tf.rank(tensor) - 1))
 
@@ -147,7 +156,7 @@ def compose_second_order(
         grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
     if _is_present(grad_grad_warp):
         directions = tf.cast(grad_grad_warp, data.dtype)
-        orders = list(derivative) or [0] * (data.shape.rank - 2)
+        orders = list(derivative) or [0] * _spatial_rank(data)
         for coordinate in range(len(orders)):
             order = [*orders]
             order[coordinate] += 1
@@ -174,7 +183,7 @@ def _second_order_of_fill(
     """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
     if not _is_present(grad_grad_warp):
         return tf.zeros_like(fill)
-    orders = list(derivative) or [0] * (data.shape.rank - 2)
+    orders = list(derivative) or [0] * _spatial_rank(data)
     directions = tf.cast(grad_grad_warp, data.dtype)
     total = tf.zeros_like(fill)
     for coordinate in range(len(orders)):
@@ -234,7 +243,7 @@ def _affine_resampler_grad(
 ) -> Tensors:
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    rank = matrix.shape[-2]
+    rank = _spatial_rank(data)
     size = tf.shape(grad_output)[-1 - rank : -1]
     # Points are affine in the matrix, so their direction is mapped as they are.
     warp = map_pixels(matrix, size, rank)

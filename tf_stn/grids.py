@@ -165,7 +165,7 @@ def map_pixels(matrix: tf.Tensor, size: Sequence[int] | tf.Tensor, rank: int) ->
     # Not a matrix product, which some GPUs compute in ten bits of precision by default.
     for _ in range(rank):
         matrix = tf.expand_dims(matrix, -3)
-    *steps, total = tf.unstack(matrix, axis=-1)
+    *steps, total = tf.unstack(matrix, rank + 1, axis=-1)
     pixels = pixel_axes(size, rank, matrix.dtype)
     # From the slowest axis on, as the compiled loops add them.
     for step, pixel in reversed(list(zip(steps, pixels, strict=True))):
