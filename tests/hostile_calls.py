@@ -155,7 +155,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
     outcomes = {"returned": 0, "raised": 0}
 
-    @examples(400)
+    @examples(300)
     @given(calls())
     def check(case):
         log.write_text(repr(case))

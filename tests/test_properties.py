@@ -16,6 +16,7 @@ import reference
 import tensorflow as tf
 from fuzzing import (
     DTYPES,
+    EXAMPLES,
     INF,
     NAN,
     Problem,
@@ -468,8 +469,8 @@ def digest_of_all_modes(threads):
 
 
 def test_results_in_all_modes_are_the_same_bits_for_any_number_of_threads():
-    digests = {digest_of_all_modes(0)}  # With those of this process.
-    for threads in (1, 5):
+    digests = {digest_of_all_modes(0)}  # With the two of this process.
+    for threads in (1, 3, 5) if EXAMPLES else (1,):
         command = [sys.executable, "-c", THREADS_SCRIPT, str(threads)]
         result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=TESTS)
         digests.add(result.stdout)
