@@ -1,5 +1,6 @@
 """Tensors with more than 2^31 elements, sampled at their far end. `make test-large`."""
 
+import gc
 import pathlib
 import re
 
@@ -11,15 +12,18 @@ from tf_stn._library import ops
 
 pytestmark = [pytest.mark.large, pytest.mark.usefixtures("on_cpu")]
 
-NEEDED = 16 * 2**30
+
+def require_memory(gibibytes):
+    gc.collect()
+    text = pathlib.Path("/proc/meminfo").read_text()
+    available = int(re.search(r"MemAvailable: *(\d+)", text).group(1)) / 2**20
+    if available < gibibytes:
+        pytest.skip(f"needs {gibibytes} GiB of free memory, there are {available:.1f}")
 
 
 @pytest.fixture(autouse=True)
 def _memory():
-    text = pathlib.Path("/proc/meminfo").read_text()
-    available = 1024 * int(re.search(r"MemAvailable: *(\d+)", text).group(1))
-    if available < NEEDED:
-        pytest.skip(f"needs 16 GiB of free memory, there are {available / 2**30:.1f}")
+    require_memory(8)
 
 
 def zeros(shape, dtype):
@@ -52,9 +56,10 @@ def test_far_corner_of_an_image_is_sampled(dtype, interpolation, padding):
     np.testing.assert_allclose(grad_warp[0, 0], expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_gradient_of_an_image_reaches_its_far_corner(dtype):
     """The gradient takes 8.6 GB, and for half types, with its sums in float32, 12.9 GB."""
+    require_memory(16)
     data = as_tensor(zeros([1, SIDE, SIDE, 1], dtype))
     warp = tf.constant([[[SIDE - 1, SIDE - 1], [SIDE - 1.5, SIDE - 2], [0, 0]]], tf.float32)
     grad_output = tf.cast([[[1.0], [2.0], [3.0]]], dtype)
