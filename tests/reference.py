@@ -21,13 +21,67 @@ def linear(x):
     return [(left, 1 - fraction, -1.0), (left + 1, fraction, 1.0)]
 
 
+def nearest(x):
+    """As `linear`, for the nearest pixel; of two, the one of even index."""
+    if math.isnan(x):
+        return [(0, math.nan, math.nan)]
+    return [(round(min(max(x, -1e15), 1e15)), 1.0, 0.0)]
+
+
+def cubic(x):
+    """As `linear`, for the four pixels of Keys' cubic convolution with a = -0.75."""
+    if math.isnan(x):
+        return [(index, math.nan, math.nan) for index in range(4)]
+    x, a, taps = min(max(x, -1e15), 1e15), -0.75, []
+    for index in range(math.floor(x) - 1, math.floor(x) + 3):
+        d = abs(x - index)
+        if d <= 1:
+            weight, slope = ((a + 2) * d - (a + 3)) * d * d + 1, (3 * (a + 2) * d - 2 * (a + 3)) * d
+        else:
+            weight = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+            slope = (3 * a * d - 10 * a) * d + 8 * a
+        taps.append((index, weight, slope if x > index else -slope))
+    return taps
+
+
 def zeros(index, size):
     """Returns where `index` reads along an axis of `size` pixels."""
     return index if 0 <= index < size else OUTSIDE
 
 
-INTERPOLATIONS = {"linear": linear}
-PADDINGS = {"zeros": zeros}
+def border(index, size):
+    """As `zeros`, but reads the outermost pixel outside."""
+    return min(max(index, 0), size - 1)
+
+
+def mirrored(index, size, period):
+    index = min(max(index, -(2**30)), 2**30) % period
+    return index if index < size else period - index - (period == 2 * size)
+
+
+def reflect(index, size):
+    """As `zeros`, but mirrors the image about its outermost pixels."""
+    return mirrored(index, size, 2 * size - 2) if size > 1 else 0
+
+
+def symmetric(index, size):
+    """As `zeros`, but mirrors the image about its edges."""
+    return mirrored(index, size, 2 * size)
+
+
+def wrap(index, size):
+    """As `zeros`, but repeats the image."""
+    return mirrored(index, size, size)
+
+
+INTERPOLATIONS = {"nearest": nearest, "linear": linear, "cubic": cubic}
+PADDINGS = {
+    "zeros": zeros,
+    "border": border,
+    "reflect": reflect,
+    "symmetric": symmetric,
+    "wrap": wrap,
+}
 
 
 def stencil(spatial_shape, point, interpolation, padding):

@@ -19,7 +19,7 @@ Tensors = list[tf.Tensor | None]
 
 
 def _modes(op: tf.Operation) -> dict[str, str]:
-    return {name: tf.compat.as_str(op.get_attr(name)) for name in ("interpolation", "padding")}
+    return {name: op.get_attr(name) for name in ("interpolation", "padding")}
 
 
 def _unneeded(op: tf.Operation) -> Sequence[int]:
@@ -32,7 +32,10 @@ def _unneeded(op: tf.Operation) -> Sequence[int]:
 
 
 def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
+    """Returns a gradient or None for each input; the last may be missing if nobody needs them."""
     unneeded = _unneeded(op)
+    missing = [None] * (len(op.inputs) - len(gradients))
+    gradients = [*gradients, *missing]
     return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
 
 
@@ -41,22 +44,13 @@ def _is_present(gradient: tf.Tensor | None) -> bool:
     return gradient is not None and gradient.shape.rank != 1
 
 
-def _spatial_rank(data: tf.Tensor, side: int | None) -> int:
-    """Returns the number of spatial axes: by the rank of `data`, or else a side of another tensor.
-
-    Forward mode relaxes shapes, so it may be that only one of them is known.
-    """
-    if data.shape.rank is not None:
-        return data.shape.rank - 2
-    if side is None:
+def _spatial_rank(data: tf.Tensor) -> int:
+    if data.shape.rank is None:
         raise ValueError(
-            "`data` must be of known rank for gradients of this order, received unknown shape"
+            "`data` must have a known rank, 4 or 5, for the gradient of a resampler's gradient, "
+            "received an unknown shape; tf.ensure_shape makes it known"
         )
-    return side
-
-
-def _last_side(tensor: tf.Tensor) -> int | None:
-    return None if tensor.shape.rank is None else tensor.shape[-1]
+    return data.shape.rank - 2
 
 
 def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
@@ -162,7 +156,7 @@ def compose_second_order(
         grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
     if _is_present(grad_grad_warp):
         directions = tf.cast(grad_grad_warp, data.dtype)
-        orders = list(derivative) or [0] * _spatial_rank(data, _last_side(warp))
+        orders = list(derivative) or [0] * _spatial_rank(data)
         for coordinate in range(len(orders)):
             order = [*orders]
             order[coordinate] += 1
@@ -189,7 +183,7 @@ def _second_order_of_fill(
     """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
     if not _is_present(grad_grad_warp):
         return tf.zeros_like(fill)
-    orders = list(derivative) or [0] * _spatial_rank(data, _last_side(warp))
+    orders = list(derivative) or [0] * _spatial_rank(data)
     directions = tf.cast(grad_grad_warp, data.dtype)
     total = tf.zeros_like(fill)
     for coordinate in range(len(orders)):
@@ -227,26 +221,20 @@ def _resampler_grad(
     return _keep_needed(op, gradients)
 
 
-# A graph, since inside a `ForwardAccumulator` that is recording no tape records.
-@tf.function(autograph=False)
-def _third_order(
-    inputs: list[tf.Tensor], grad_outputs: Tensors, interpolation: str, padding: str
-) -> list[tf.Tensor]:
-    """Returns the gradients in all inputs of `ResamplerGradGrad`."""
-    modes = {"interpolation": interpolation, "padding": padding}
-    outputs = compose_second_order(*inputs[:5], inputs[5:], modes)
-    pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if _is_present(pair[1])]
-    return tf.gradients(
-        [output for output, _ in pairs],
-        inputs,
-        [gradient for _, gradient in pairs],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
-
-
 @tf.RegisterGradient("TfStn>ResamplerGradGrad")
 def _resampler_grad_grad(op: tf.Operation, *grad_outputs: tf.Tensor) -> Tensors:
-    return _keep_needed(op, _third_order(list(op.inputs), list(grad_outputs), **_modes(op)))
+    inputs = list(op.inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = compose_second_order(*inputs[:5], inputs[5:], _modes(op))
+    pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if _is_present(pair[1])]
+    gradients = tape.gradient(
+        [output for output, _ in pairs],
+        inputs,
+        output_gradients=[gradient for _, gradient in pairs],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return _keep_needed(op, gradients)
 
 
 @tf.RegisterGradient("TfStn>AffineResamplerGrad")
@@ -255,8 +243,7 @@ def _affine_resampler_grad(
 ) -> Tensors:
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    columns = _last_side(matrix)
-    rank = _spatial_rank(data, columns and columns - 1)
+    rank = _spatial_rank(data)
     size = tf.shape(grad_output)[-1 - rank : -1]
     # Points are affine in the matrix, so their direction is mapped as they are.
     warp = map_pixels(matrix, size, rank)

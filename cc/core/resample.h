@@ -402,14 +402,19 @@ void SecondOrderWarpGradient(const Images<Stencil, T>& images, const Points& poi
   }
 }
 
-// Writes grad_data of rows of image `n`, as ScatterToRows().
-// REQUIRES: there is a grad_grad_warp.
+// Writes grad_data of rows of image `n`, as ScatterToRows().  Zero without grad_grad_warp,
+// since the gradients are linear in the data.
 template <typename Stencil, typename Points, typename T>
 void SecondOrderDataGradientOfRows(const Images<Stencil, T>& images, const Points& points,
                                    const SecondOrder<Stencil, T>& second, int64_t n,
                                    int64_t row_begin, int64_t row_end,
                                    typename Stencil::Real* grad_image) {
   const int64_t channels = images.extent.channels;
+  if (second.grad_grad_warp == nullptr) {
+    const int64_t row_elements = images.extent.row_elements();
+    for (int64_t i = row_begin * row_elements; i < row_end * row_elements; ++i) grad_image[i] = 0;
+    return;
+  }
   ScatterToRows(images, points, n, row_begin, row_end, grad_image,
                 [&](const Stencil& stencil, int64_t p, int64_t begin, int64_t end) {
                   const int64_t stored = p - n * (images.points_per_image - points.per_image);
