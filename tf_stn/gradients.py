@@ -41,6 +41,18 @@ def _is_present(gradient: tf.Tensor | None) -> bool:
     return gradient is not None and gradient.shape.rank != 1
 
 
+def _rank_of(data: tf.Tensor, points: tf.Tensor) -> int:
+    """Returns the number of spatial axes of `data`; `points` end in an axis as long, if known."""
+    if data.shape.rank is not None:
+        return data.shape.rank - 2
+    if points.shape.rank is not None and points.shape[-1] is not None:
+        return points.shape[-1]
+    raise ValueError(
+        "A gradient of this order needs to know whether `data` are images or volumes when the "
+        "graph is made, received shapes without a rank; tf.ensure_shape can tell"
+    )
+
+
 def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tensor, axis=tf.range(tf.rank(tensor) - 1))
 
@@ -144,7 +156,7 @@ def compose_second_order(
         grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
     if _is_present(grad_grad_warp):
         directions = tf.cast(grad_grad_warp, data.dtype)
-        orders = list(derivative) or [0] * (data.shape.rank - 2)
+        orders = list(derivative) or [0] * _rank_of(data, warp)
         for coordinate in range(len(orders)):
             order = [*orders]
             order[coordinate] += 1
@@ -171,7 +183,7 @@ def _second_order_of_fill(
     """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
     if not _is_present(grad_grad_warp):
         return tf.zeros_like(fill)
-    orders = list(derivative) or [0] * (data.shape.rank - 2)
+    orders = list(derivative) or [0] * _rank_of(data, warp)
     directions = tf.cast(grad_grad_warp, data.dtype)
     total = tf.zeros_like(fill)
     for coordinate in range(len(orders)):
@@ -231,7 +243,7 @@ def _affine_resampler_grad(
 ) -> Tensors:
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    rank = matrix.shape[-2]
+    rank = _rank_of(data, matrix[..., -1])
     size = tf.shape(grad_output)[-1 - rank : -1]
     # Points are affine in the matrix, so their direction is mapped as they are.
     warp = map_pixels(matrix, size, rank)
