@@ -186,7 +186,10 @@ def test_wrong_shapes_are_refused_by_name(run, case):
 
 
 RAW = {
-    "matrix of rank 2": (([1, 5, 5, 3], [1, 6], [4, 4]), "`matrix` must have shape [batch, ..., 2, 3]"),
+    "matrix of rank 2": (
+        ([1, 5, 5, 3], [1, 6], [4, 4]),
+        "`matrix` must have shape [batch, ..., 2, 3]",
+    ),
     "size of three": (([1, 5, 5, 3], [1, 2, 3], [4, 4, 4]), "`output_size` must have shape [2]"),
     "negative size": (([1, 5, 5, 3], [1, 2, 3], [4, -1]), "`output_size` must not be negative"),
     "empty image": (([1, 0, 5, 3], [1, 2, 3], [4, 4]), "`data` must have a height and a width"),

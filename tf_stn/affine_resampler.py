@@ -95,8 +95,8 @@ def affine_resampler(
       name: Name of the operation.
 
     Returns:
-      `[batch, ..., *output_size, channels]`, of the type of `data`. The identity θ returns `data`, bit
-      for bit, where the sizes are equal.
+      `[batch, ..., *output_size, channels]`, of the type of `data`. The identity θ returns `data`,
+      bit for bit, where the sizes are equal.
 
     Gradients:
       `data`: as in `resampler`. `theta`: exact; summed over all points in a fixed order, without

@@ -32,7 +32,9 @@ def _unneeded(op: tf.Operation) -> Sequence[int]:
 
 
 def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
+    """Returns one gradient for each input; those that are not there were not needed."""
     unneeded = _unneeded(op)
+    gradients = [*gradients, *[None] * (len(op.inputs) - len(gradients))]
     return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
 
 
