@@ -224,19 +224,68 @@ def _resampler_grad(
 
 
 @tf.RegisterGradient("TfStn>ResamplerGradGrad")
-def _resampler_grad_grad(op: tf.Operation, *grad_outputs: tf.Tensor) -> Tensors:
-    inputs = list(op.inputs)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = compose_second_order(*inputs[:5], inputs[5:], _modes(op))
-    pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if _is_present(pair[1])]
-    gradients = tape.gradient(
-        [output for output, _ in pairs],
-        inputs,
-        output_gradients=[gradient for _, gradient in pairs],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
-    return _keep_needed(op, gradients)
+def _resampler_grad_grad(
+    op: tf.Operation,
+    grad_data: tf.Tensor,
+    grad_warp: tf.Tensor,
+    grad_grad_output: tf.Tensor,
+) -> Tensors:
+    """Returns the gradients of third order, which are sums of second ones.
+
+    What the op differentiates is, with a sample's derivative `d/ds` in the direction of
+    `grad_grad_warp`, `H(g) = <g, sample of grad_grad_data + d/ds sample of data>`, for `g` the
+    `grad_output`. So its gradient is that of
+
+        H(grad_grad_output)                     for output grad_grad_output,
+        d/dr H(grad_output)                     for output grad_warp, which is the direction r, and
+        <grad_output, d/ds sample of grad_data> for output grad_data.
+
+    Written out rather than taken with a tape: none records inside an accumulator of
+    forward-mode derivatives, which calls this function too.
+    """
+    data, warp, grad_output, direction_of_data, direction, *fill = op.inputs
+    modes = _modes(op)
+    orders = [0] * _rank_of(data, warp)
+    totals = [tf.zeros_like(tensor) for tensor in op.inputs]
+
+    def add(gradient, derivative):
+        """Adds the gradients of H, and returns that in `gradient`."""
+        arguments = (data, warp, gradient, direction_of_data, direction, fill, modes, derivative)
+        of_data, of_warp, of_gradient = compose_second_order(*arguments)
+        of_direction_of_data, of_direction = ops.tf_stn_resampler_grad(
+            data, warp, gradient, fill, derivative=derivative, **modes
+        )
+        totals[0] += of_data
+        totals[1] += of_warp
+        if _is_present(direction_of_data):
+            totals[3] += of_direction_of_data
+        if _is_present(direction):
+            totals[4] += of_direction
+        if fill:
+            totals[5] += _second_order_of_fill(
+                data, warp, gradient, direction, fill[0], modes, derivative
+            )
+        return of_gradient
+
+    if _is_present(grad_grad_output):
+        add(grad_grad_output, orders)
+    if _is_present(grad_warp):
+        for coordinate in range(len(orders)):
+            order = [*orders]
+            order[coordinate] += 1
+            factor = tf.cast(grad_warp, data.dtype)[..., coordinate, None]
+            totals[2] += factor * add(factor * grad_output, order)
+    if _is_present(grad_data) and _is_present(direction):
+        _, of_warp, of_output = compose_second_order(
+            grad_data, warp, grad_output, None, direction, [], modes, orders
+        )
+        _, of_direction = ops.tf_stn_resampler_grad(
+            grad_data, warp, grad_output, [], compute_grad_data=False, **modes
+        )
+        totals[1] += of_warp
+        totals[2] += of_output
+        totals[4] += of_direction
+    return _keep_needed(op, totals)
 
 
 @tf.RegisterGradient("TfStn>AffineResamplerGrad")

@@ -105,7 +105,8 @@ def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
     static = shape[:1] if shape.rank == 2 else shape[:-2]
     late_start = late[:1] if shape.rank == 2 else late[:-2]
     theta = tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
-    return tf.ensure_shape(theta, static + matrix)
+    theta.set_shape(static + matrix)
+    return theta
 
 
 def _to_pixels(
