@@ -48,11 +48,16 @@ def problem(rank, images=2, grids=2, points=(9,), channels=3, seed=0):
 
 
 def smooth_problem(rank, seed=0, **sizes):
-    """The same as float64 tensors, with all points far from where a derivative jumps."""
+    """The same as float64 tensors, with all points far from where a derivative jumps.
+
+    Every other point is inside the image.
+    """
     data, warp, *rest = problem(rank, seed=seed, **sizes)
     rng = np.random.default_rng(seed)
     # Derivatives jump on integers, and for "nearest" halfway between.
-    warp = rng.integers(-4, 14, size=warp.shape) / 2 + rng.uniform(0.05, 0.45, size=warp.shape)
+    halves = rng.integers(-4, 14, size=warp.shape)
+    halves[:, ::2] = rng.integers(0, 2 * np.array(SIZES[rank][::-1]) - 2, halves[:, ::2].shape)
+    warp = halves / 2 + rng.uniform(0.05, 0.45, size=warp.shape)
     return [tf.constant(x, tf.float64) for x in (data, warp, *rest)]
 
 
