@@ -463,3 +463,27 @@ def test_gradient_penalty_reaches_every_weight(rng, name, interpolation, graph):
         numeric = (ends[0] - ends[1]) / 2e-6
         analytic = float(tf.reduce_sum(gradient * direction))
         np.testing.assert_allclose(analytic, numeric, rtol=1e-5, atol=1e-8, err_msg=weight.path)
+
+
+@pytest.mark.parametrize("size", [(6, 5), (None, None)], ids=["known size", "unknown size"])
+def test_layer_has_forward_mode_in_a_graph(rng, size):
+    localisation = keras.Sequential(
+        [
+            keras.layers.GlobalAveragePooling2D(dtype="float64"),
+            keras.layers.Dense(2, activation="tanh", dtype="float64"),
+        ]
+    )
+    layer = SpatialTransformer(localisation, dtype="float64")
+    images, direction = (tf.constant(rng.normal(size=[2, 6, 5, 1])) for _ in range(2))
+    layer.build([2, *size, 1])
+    for weight in layer.trainable_variables:
+        weight.assign_add(rng.normal(scale=0.1, size=weight.shape))
+
+    @tf.function(input_signature=[tf.TensorSpec([2, *size, 1], tf.float64)] * 2)
+    def forward(images, direction):
+        with tf.autodiff.ForwardAccumulator(images, direction) as accumulator:
+            output = layer(images)
+        return accumulator.jvp(output)
+
+    numeric = quotient(layer, [images], [direction], step=1e-6)
+    np.testing.assert_allclose(forward(images, direction), numeric, rtol=1e-6, atol=1e-7)

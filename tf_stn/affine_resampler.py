@@ -32,7 +32,9 @@ def image_size(argument: str, images: tf.Tensor, rank: int = 2) -> tuple[int, ..
     late = tf.shape(images)
     check = tf.debugging.Assert(tf.reduce_all(late[1:-1] > 0), [expected, late])
     with tf.control_dependencies([check]):
-        return tf.ensure_shape(tf.identity(late[1:-1]), [rank])
+        sides = tf.identity(late[1:-1])
+    sides.set_shape([rank])
+    return sides
 
 
 def _rank_of(data: tf.Tensor, theta: tf.Tensor, output_size: Size | None) -> int:

@@ -33,7 +33,7 @@ class ResamplerOp(GraphPeer):
 
         def backward() -> dict[str, tf.Tensor]:
             grad_data, grad_warp = ops.tf_stn_resampler_grad(
-                data, warp, grad_output, compute_grad_data=True, compute_grad_warp=True
+                data, warp, grad_output, [], compute_grad_data=True, compute_grad_warp=True
             )
             return {"grad_data": grad_data, "grad_warp": grad_warp}
 
