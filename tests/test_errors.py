@@ -187,3 +187,49 @@ def test_raw_op_refuses_coordinates_of_the_other_type(run, op, dtype):
         inputs.append(tf.zeros([1, 1, 1], dtype))
     with pytest.raises(SHAPE_ERRORS, match=r"`warp` must be of type .* for `data` of type"):
         run(lambda *inputs: op(*inputs, []), *inputs)
+
+
+@pytest.mark.parametrize(
+    "orders, message",
+    [
+        ([-1], "must be an order from 0 to 100 for each of x, y and z, received [-1]"),
+        ([0, 101], "received [0, 101]"),
+        ([0, 0, 0, 0], "received [0, 0, 0, 0]"),
+        ([0, 0, 1], "must have no order in z for images"),
+    ],
+    ids=str,
+)
+def test_raw_ops_refuse_wrong_orders_of_a_derivative(run, orders, message):
+    inputs = [tf.zeros([1, 2, 2, 1]), tf.zeros([1, 1, 2]), tf.zeros([1, 1, 1])]
+    for op, count in ((ops.tf_stn_resampler, 2), (ops.tf_stn_resampler_grad, 3)):
+        with pytest.raises(SHAPE_ERRORS) as error:
+            run(lambda *inputs, op=op: op(*inputs, [], derivative=orders), *inputs[:count])
+        assert message in str(error.value)
+
+
+SECOND_ORDER = {
+    "grad_output": ((1, 4, 2), (1, 5, 5, 3), (2, 4, 2), "`grad_output` must have shape"),
+    "grad_grad_data of another batch": (
+        (2, 4, 3),
+        (2, 5, 5, 3),
+        (2, 4, 2),
+        "`grad_grad_data` must have shape of `data`, [1, 5, 5, 3], or [0], received [2, 5, 5, 3]",
+    ),
+    "grad_grad_warp of another rank": (
+        (2, 4, 3),
+        (1, 5, 5, 3),
+        (2, 4, 1, 2),
+        "`grad_grad_warp` must have shape of `warp`, [2, 4, 2], or [0], received [2, 4, 1, 2]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SECOND_ORDER)
+def test_the_op_of_second_order_checks_the_same(run, case):
+    *shapes, message = SECOND_ORDER[case]
+    with pytest.raises(SHAPE_ERRORS) as error:
+        run(
+            lambda *inputs: ops.tf_stn_resampler_grad_grad(*inputs, []),
+            *[tf.zeros(shape) for shape in ((1, 5, 5, 3), (2, 4, 2), *shapes)],
+        )
+    assert message in str(error.value)

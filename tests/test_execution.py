@@ -123,6 +123,19 @@ for dtype in ("float16", "bfloat16", "float32", "float64"):
         gradients = tape.gradient(output, [data, warp], tf.cast(output * 2 + 1, dtype))
         for tensor in (output, *gradients):
             digest.update(tensor.numpy().tobytes())
+    for images, grids in ((2, 2), (1, 3), (3, 1)):
+        data = tf.cast(rng.normal(size=[images, 23, 31, 5]), dtype)
+        warp = tf.constant(rng.normal(scale=20, size=[grids, 2000, 2]), tf.float32)
+        for mode in (("linear", "zeros"), ("cubic", "reflect"), ("nearest", "wrap")):
+            with tf.GradientTape() as outer:
+                outer.watch([data, warp])
+                with tf.GradientTape() as tape:
+                    tape.watch([data, warp])
+                    output = tf_stn.resampler(data, warp, *mode)
+                gradients = tape.gradient(output, [data, warp])
+            second = outer.gradient(gradients, [data, warp], [data, warp])
+            for tensor in (output, *gradients, *second):
+                digest.update(tensor.numpy().tobytes())
 print(digest.hexdigest())
 """
 

@@ -75,6 +75,16 @@ def test_nan_coordinate_adds_nothing_to_its_gradient():
         np.testing.assert_array_equal(tape.gradient(output, fill), [1.0, 1.0])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_its_gradient_of_half_data_is_summed_in_float32(dtype):
+    """4,096 times 1 stops at 2,048 in float16 and at 256 in bfloat16."""
+    data, fill = tf.zeros([1, 1, 1, 2], dtype), tf.ones([2], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(fill)
+        output = resampler(data, tf.fill([1, 4096, 2], -9.0), fill_value=fill)
+    np.testing.assert_array_equal(tf.cast(tape.gradient(output, fill), tf.float32), [4096, 4096])
+
+
 def test_gradient_through_a_number_reaches_it():
     value = tf.Variable(2.0)
     with tf.GradientTape() as tape:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_stn._library import ops
 from tf_stn.grids import map_pixels, pixel_axes
+from tf_stn.resampler import coordinate_type
 
 Tensors = list[tf.Tensor | None]
 
@@ -55,8 +56,12 @@ def _rank_of(data: tf.Tensor, points: tf.Tensor) -> int:
     )
 
 
-def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tensor, axis=tf.range(tf.rank(tensor) - 1))
+def _sum_to_channels(gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of both's product over all points; of half types, in float32."""
+    dtype = coordinate_type(gradient.dtype)
+    product = tf.cast(gradient, dtype) * tf.cast(weight, dtype)
+    total = tf.reduce_sum(product, axis=tf.range(tf.rank(product) - 1))
+    return tf.cast(total, gradient.dtype)
 
 
 def _image_of_ones(data: tf.Tensor) -> tf.Tensor:
@@ -98,7 +103,7 @@ def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     gradients = list(gradients)
     if fill and 2 not in unneeded:
         outside = _outside(data, warp, modes, derivative)
-        gradients.append(_sum_to_channels(grad_output * outside))
+        gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
 
@@ -119,7 +124,7 @@ def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     if fill and 3 not in unneeded:
         inside = ops.tf_stn_affine_resampler(_image_of_ones(data), matrix, output_size, [], **modes)
         outside = _weight_outside(inside, is_derivative=False)
-        gradients.append(_sum_to_channels(grad_output * outside))
+        gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
 
@@ -192,7 +197,7 @@ def _second_order_of_fill(
         order = [*orders]
         order[coordinate] += 1
         weight = directions[..., coordinate, None] * _outside(data, warp, modes, order)
-        total += _sum_to_channels(grad_output * weight)
+        total += _sum_to_channels(grad_output, weight)
     return total
 
 
