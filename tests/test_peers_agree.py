@@ -11,7 +11,7 @@ fits an int are not defined; ours are.
 import functools
 
 import numpy as np
-import peers
+import other_libraries as peers
 import pytest
 import tensorflow as tf
 

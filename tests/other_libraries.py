@@ -3,7 +3,7 @@
 They are too large to be installed for tests alone, so their results are kept in a file.
 
     pip install numpy torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
-    python tests/peers.py
+    python tests/other_libraries.py
 
 writes them anew. Where the peers are installed, tests run them too.
 """
@@ -13,7 +13,7 @@ import pathlib
 
 import numpy as np
 
-RESULTS = pathlib.Path(__file__).parent / "data" / "peers.npz"
+RESULTS = pathlib.Path(__file__).parent / "data" / "other_libraries.npz"
 # By our name, what PyTorch calls it; ONNX calls it as we do.
 INTERPOLATIONS = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
 # With align_corners, a reflection is about the centres of the outermost pixels.
