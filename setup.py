@@ -294,6 +294,7 @@ setup(
             "pre-commit>=4.0",
             "pytest>=8.0",
             "ruff==0.17.6",
+            "scipy>=1.11",
             "setuptools>=77",
         ],
     },

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_stn._library import ops
 from tf_stn.grids import map_pixels, pixel_axes
+from tf_stn.resampler import coordinate_type
 
 Tensors = list[tf.Tensor | None]
 
@@ -32,10 +33,9 @@ def _unneeded(op: tf.Operation) -> Sequence[int]:
 
 
 def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
-    """Returns a gradient or None for each input; the last may be missing if nobody needs them."""
+    """Returns one gradient for each input; those that are not there were not needed."""
     unneeded = _unneeded(op)
-    missing = [None] * (len(op.inputs) - len(gradients))
-    gradients = [*gradients, *missing]
+    gradients = [*gradients, *[None] * (len(op.inputs) - len(gradients))]
     return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
 
 
@@ -44,17 +44,24 @@ def _is_present(gradient: tf.Tensor | None) -> bool:
     return gradient is not None and gradient.shape.rank != 1
 
 
-def _spatial_rank(data: tf.Tensor) -> int:
-    if data.shape.rank is None:
-        raise ValueError(
-            "`data` must have a known rank, 4 or 5, for the gradient of a resampler's gradient, "
-            "received an unknown shape; tf.ensure_shape makes it known"
-        )
-    return data.shape.rank - 2
+def _rank_of(data: tf.Tensor, points: tf.Tensor) -> int:
+    """Returns the number of spatial axes of `data`; `points` end in an axis as long, if known."""
+    if data.shape.rank is not None:
+        return data.shape.rank - 2
+    if points.shape.rank is not None and points.shape[-1] is not None:
+        return points.shape[-1]
+    raise ValueError(
+        "A gradient of this order needs to know whether `data` are images or volumes when the "
+        "graph is made, received shapes without a rank; tf.ensure_shape can tell"
+    )
 
 
-def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tensor, axis=tf.range(tf.rank(tensor) - 1))
+def _sum_to_channels(gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of both's product over all points; of half types, in float32."""
+    dtype = coordinate_type(gradient.dtype)
+    product = tf.cast(gradient, dtype) * tf.cast(weight, dtype)
+    total = tf.reduce_sum(product, axis=tf.range(tf.rank(product) - 1))
+    return tf.cast(total, gradient.dtype)
 
 
 def _image_of_ones(data: tf.Tensor) -> tf.Tensor:
@@ -96,7 +103,7 @@ def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     gradients = list(gradients)
     if fill and 2 not in unneeded:
         outside = _outside(data, warp, modes, derivative)
-        gradients.append(_sum_to_channels(grad_output * outside))
+        gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
 
@@ -117,7 +124,7 @@ def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     if fill and 3 not in unneeded:
         inside = ops.tf_stn_affine_resampler(_image_of_ones(data), matrix, output_size, [], **modes)
         outside = _weight_outside(inside, is_derivative=False)
-        gradients.append(_sum_to_channels(grad_output * outside))
+        gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
 
@@ -156,7 +163,7 @@ def compose_second_order(
         grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
     if _is_present(grad_grad_warp):
         directions = tf.cast(grad_grad_warp, data.dtype)
-        orders = list(derivative) or [0] * _spatial_rank(data)
+        orders = list(derivative) or [0] * _rank_of(data, warp)
         for coordinate in range(len(orders)):
             order = [*orders]
             order[coordinate] += 1
@@ -183,14 +190,14 @@ def _second_order_of_fill(
     """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
     if not _is_present(grad_grad_warp):
         return tf.zeros_like(fill)
-    orders = list(derivative) or [0] * _spatial_rank(data)
+    orders = list(derivative) or [0] * _rank_of(data, warp)
     directions = tf.cast(grad_grad_warp, data.dtype)
     total = tf.zeros_like(fill)
     for coordinate in range(len(orders)):
         order = [*orders]
         order[coordinate] += 1
         weight = directions[..., coordinate, None] * _outside(data, warp, modes, order)
-        total += _sum_to_channels(grad_output * weight)
+        total += _sum_to_channels(grad_output, weight)
     return total
 
 
@@ -222,19 +229,68 @@ def _resampler_grad(
 
 
 @tf.RegisterGradient("TfStn>ResamplerGradGrad")
-def _resampler_grad_grad(op: tf.Operation, *grad_outputs: tf.Tensor) -> Tensors:
-    inputs = list(op.inputs)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = compose_second_order(*inputs[:5], inputs[5:], _modes(op))
-    pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if _is_present(pair[1])]
-    gradients = tape.gradient(
-        [output for output, _ in pairs],
-        inputs,
-        output_gradients=[gradient for _, gradient in pairs],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
-    return _keep_needed(op, gradients)
+def _resampler_grad_grad(
+    op: tf.Operation,
+    grad_data: tf.Tensor,
+    grad_warp: tf.Tensor,
+    grad_grad_output: tf.Tensor,
+) -> Tensors:
+    """Returns the gradients of third order, which are sums of second ones.
+
+    What the op differentiates is, with a sample's derivative `d/ds` in the direction of
+    `grad_grad_warp`, `H(g) = <g, sample of grad_grad_data + d/ds sample of data>`, for `g` the
+    `grad_output`. So its gradient is that of
+
+        H(grad_grad_output)                     for output grad_grad_output,
+        d/dr H(grad_output)                     for output grad_warp, which is the direction r, and
+        <grad_output, d/ds sample of grad_data> for output grad_data.
+
+    Written out rather than taken with a tape: none records inside an accumulator of
+    forward-mode derivatives, which calls this function too.
+    """
+    data, warp, grad_output, direction_of_data, direction, *fill = op.inputs
+    modes = _modes(op)
+    orders = [0] * _rank_of(data, warp)
+    totals = [tf.zeros_like(tensor) for tensor in op.inputs]
+
+    def add(gradient, derivative):
+        """Adds the gradients of H, and returns that in `gradient`."""
+        arguments = (data, warp, gradient, direction_of_data, direction, fill, modes, derivative)
+        of_data, of_warp, of_gradient = compose_second_order(*arguments)
+        of_direction_of_data, of_direction = ops.tf_stn_resampler_grad(
+            data, warp, gradient, fill, derivative=derivative, **modes
+        )
+        totals[0] += of_data
+        totals[1] += of_warp
+        if _is_present(direction_of_data):
+            totals[3] += of_direction_of_data
+        if _is_present(direction):
+            totals[4] += of_direction
+        if fill:
+            totals[5] += _second_order_of_fill(
+                data, warp, gradient, direction, fill[0], modes, derivative
+            )
+        return of_gradient
+
+    if _is_present(grad_grad_output):
+        add(grad_grad_output, orders)
+    if _is_present(grad_warp):
+        for coordinate in range(len(orders)):
+            order = [*orders]
+            order[coordinate] += 1
+            factor = tf.cast(grad_warp, data.dtype)[..., coordinate, None]
+            totals[2] += factor * add(factor * grad_output, order)
+    if _is_present(grad_data) and _is_present(direction):
+        _, of_warp, of_output = compose_second_order(
+            grad_data, warp, grad_output, None, direction, [], modes, orders
+        )
+        _, of_direction = ops.tf_stn_resampler_grad(
+            grad_data, warp, grad_output, [], compute_grad_data=False, **modes
+        )
+        totals[1] += of_warp
+        totals[2] += of_output
+        totals[4] += of_direction
+    return _keep_needed(op, totals)
 
 
 @tf.RegisterGradient("TfStn>AffineResamplerGrad")
@@ -243,7 +299,7 @@ def _affine_resampler_grad(
 ) -> Tensors:
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    rank = _spatial_rank(data)
+    rank = _rank_of(data, matrix[..., -1])
     size = tf.shape(grad_output)[-1 - rank : -1]
     # Points are affine in the matrix, so their direction is mapped as they are.
     warp = map_pixels(matrix, size, rank)

@@ -59,11 +59,22 @@ def _parse_size(argument: str, size: Size, rank: int) -> tuple[int, ...] | tf.Te
     return check_size(argument, static, rank)
 
 
-def spatial_rank(theta: tf.Tensor) -> int:
-    """Returns 3 for transformations of volumes, and 2 for all others."""
+def _known_sides(size: Size | None) -> int | None:
+    """Returns how many sides `size` has, if that is known."""
+    if tf.is_tensor(size):
+        return size.shape[0] if size.shape.rank == 1 else None
+    return len(size) if isinstance(size, (Sequence, np.ndarray)) else None
+
+
+def spatial_rank(theta: tf.Tensor, output_size: Size | None) -> int:
+    """Returns 3 for transformations of volumes, and 2 for all others.
+
+    Where the shape of `theta` is not known, `output_size` decides.
+    """
     shape = theta.shape
-    is_of_volumes = shape.rank is not None and shape.rank > 1 and shape[-1] in (4, 12)
-    return 3 if is_of_volumes else 2
+    if shape.rank in (None, 0) or shape[-1] is None:
+        return 3 if _known_sides(output_size) == 3 else 2
+    return 3 if (shape.rank == 2 and shape[-1] == 12) or (shape.rank > 2 and shape[-1] == 4) else 2
 
 
 def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
@@ -89,7 +100,8 @@ def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
         with tf.control_dependencies([check]):
             theta = tf.identity(theta)
     if shape.rank is None:
-        return tf.reshape(theta, tf.concat([[-1], matrix], axis=0))
+        late_start = late[: tf.maximum(1, tf.rank(theta) - 2)]
+        return tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
     static = shape[:1] if shape.rank == 2 else shape[:-2]
     late_start = late[:1] if shape.rank == 2 else late[:-2]
     theta = tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
@@ -166,7 +178,7 @@ def map_pixels(matrix: tf.Tensor, size: Sequence[int] | tf.Tensor, rank: int) ->
     # Not a matrix product, which some GPUs compute in ten bits of precision by default.
     for _ in range(rank):
         matrix = tf.expand_dims(matrix, -3)
-    *steps, total = tf.unstack(matrix, rank + 1, axis=-1)
+    *steps, total = tf.unstack(matrix, num=rank + 1, axis=-1)
     pixels = pixel_axes(size, rank, matrix.dtype)
     # From the slowest axis on, as the compiled loops add them.
     for step, pixel in reversed(list(zip(steps, pixels, strict=True))):
@@ -228,6 +240,6 @@ def affine_grid(
     """
     with tf.name_scope(name or "affine_grid"):
         theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
-        rank = spatial_rank(theta)
+        rank = spatial_rank(theta, output_size)
         matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners)
         return map_pixels(matrix, size, rank)

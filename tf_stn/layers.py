@@ -130,7 +130,8 @@ class SpatialTransformer(keras.layers.Layer):
             self.interpolation,
             self.padding,
         )
-        return tf.ensure_shape(output, self.compute_output_shape(inputs.shape))
+        output.set_shape(self.compute_output_shape(inputs.shape))
+        return output
 
     def theta(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the transformation that the layer applies to each of `inputs`.
