@@ -5,6 +5,7 @@ from typing import Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
 from tf_stn import gradients as gradients  # Registers them.
+from tf_stn import transformations
 from tf_stn.affine_resampler import affine_resampler
 from tf_stn.grids import affine_grid
 from tf_stn.resampler import resampler
@@ -16,7 +17,7 @@ with contextlib.suppress(ImportError):
 
 __version__ = "0.1.0"
 
-__all__ = ["SpatialTransformer", "affine_grid", "affine_resampler", "resampler"]
+__all__ = ["SpatialTransformer", "affine_grid", "affine_resampler", "resampler", "transformations"]
 
 
 def __getattr__(name: str) -> Any:

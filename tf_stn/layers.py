@@ -8,7 +8,10 @@ import tensorflow as tf
 from tf_stn import transformations
 from tf_stn.affine_resampler import affine_resampler, image_size
 from tf_stn.grids import check_size
-from tf_stn.resampler import check_modes, coordinate_type
+from tf_stn.resampler import check_modes, coordinate_type, resampler
+
+for _transformation in transformations.CLASSES:
+    keras.saving.register_keras_serializable(package="tf_stn")(_transformation)
 
 
 @keras.saving.register_keras_serializable(package="tf_stn")
@@ -34,18 +37,22 @@ class SpatialTransformer(keras.layers.Layer):
     dtype policy, since coordinates in half precision miss pixels.
 
     Args:
-      localisation: A layer or model from `[batch, height, width, channels]` to
-        `[batch, features]`.
-      output_size: `(height, width)` of the output. None (default): those of the input.
-      transformation: What the predicted parameters mean. `"affine"` (default): the six entries
-        of θ.
+      localisation: A layer or model from the inputs to `[batch, features]`, or for a dense
+        displacement to `[batch, height, width, features]`, of any height and width.
+      output_size: `(height, width)` of the output, or `(depth, height, width)`. None (default):
+        those of the input.
+      transformation: What the predicted parameters mean: `"translation"`, `"attention"`,
+        `"rigid"`, `"similarity"`, `"affine"` (default), `"projective"`, `"thin_plate_spline"`,
+        `"dense_displacement"`, or an instance of these or of your own class; see
+        `tf_stn.transformations`. Those of volumes are instances with `rank=3`.
       interpolation: As in `tf_stn.resampler`; default `"linear"`.
       padding: As in `tf_stn.resampler`; default `"zeros"`.
       align_corners: As in `tf_stn.affine_grid`; default True.
       **kwargs: As in `keras.layers.Layer`: `name`, `dtype`, `trainable`.
 
     Input shape:
-      `[batch, height, width, channels]`, floating point. What `localisation` does not need to
+      `[batch, height, width, channels]`, or volumes `[batch, depth, height, width, channels]` for
+      a transformation of rank 3; floating point. What `localisation` does not need to
       know may be unknown: with global pooling in it, all but the channels.
 
     Output shape:
@@ -68,7 +75,7 @@ class SpatialTransformer(keras.layers.Layer):
         self,
         localisation: keras.layers.Layer,
         output_size: tuple[int, int] | None = None,
-        transformation: str = "affine",
+        transformation: str | transformations.Transformation = "affine",
         interpolation: str = "linear",
         padding: str = "zeros",
         align_corners: bool = True,
@@ -86,78 +93,110 @@ class SpatialTransformer(keras.layers.Layer):
             )
         check_modes(interpolation, padding)
         self.localisation = localisation
-        self.output_size = None if output_size is None else check_size("output_size", output_size)
         self.transformation = transformation
+        self._transformation = transformations.get(transformation)
+        self._rank = self._transformation.rank
+        self.output_size = (
+            None if output_size is None else check_size("output_size", output_size, self._rank)
+        )
         self.interpolation = interpolation
         self.padding = padding
         self.align_corners = align_corners
         self.supports_jit = False  # There is no XLA kernel.
 
-        self._transformation = transformations.get(transformation)
+        identity = [float(value) for value in self._transformation.identity_parameters]
         self.regression = keras.layers.Dense(
-            self._transformation.num_parameters,
+            len(identity),
             kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(self._transformation.identity_parameters),
+            bias_initializer=keras.initializers.Constant(identity),
             dtype=coordinate_type(tf.as_dtype(self.compute_dtype)).name,
             name="theta",
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) != 4:
+        sides = "height, width" if self._rank == 2 else "depth, height, width"
+        if len(input_shape) != self._rank + 2:
             raise ValueError(
-                "`inputs` must have shape [batch, height, width, channels], "
+                f"`inputs` must have shape [batch, {sides}, channels], "
                 f"received {tuple(input_shape)}"
             )
         # A symbolic call builds any kind of layer or model, and says what comes out.
         images = keras.Input(batch_shape=tuple(input_shape), dtype=self.compute_dtype)
         features = self.localisation(images)
         shape = tuple(getattr(features, "shape", ()))
-        if len(shape) != 2 or shape[1] is None:
+        is_field = self._transformation.is_field
+        if len(shape) != (self._rank + 2 if is_field else 2) or shape[-1] is None:
+            expected = f"[batch, {sides}, features]" if is_field else "[batch, features]"
             raise ValueError(
-                "`localisation` must return features of shape [batch, features], with a known "
+                f"`localisation` must return features of shape {expected}, with a known "
                 f"number of them, received {features}"
             )
         self.regression.build(shape)
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        input_size = image_size("inputs", inputs)
-        output = affine_resampler(
-            inputs,
-            self.theta(inputs),
-            self.output_size or input_size,
-            self.align_corners,
-            self.interpolation,
-            self.padding,
-        )
+        input_size = image_size("inputs", inputs, self._rank)
+        output_size = self.output_size or input_size
+        parameters = self.parameters(inputs)
+        modes = {"interpolation": self.interpolation, "padding": self.padding}
+        if isinstance(self._transformation, transformations.AffineTransformation):
+            matrix = self._transformation.matrix(parameters)
+            output = affine_resampler(inputs, matrix, output_size, self.align_corners, **modes)
+        else:
+            warp = self._transformation.warp(
+                parameters, output_size, input_size, self.align_corners
+            )
+            output = resampler(inputs, warp, **modes)
         return tf.ensure_shape(output, self.compute_output_shape(inputs.shape))
 
-    def theta(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns the transformation that the layer applies to each of `inputs`.
+    def parameters(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the parameters of the transformation that the layer applies to each input.
 
         Args:
           inputs: As for the layer, which must have been built or called before.
 
         Returns:
-          θ, `[batch, 2, 3]`, float32 or float64.
+          `[batch, parameters]`, float32 or float64; for a dense displacement a field.
 
         Raises:
           ValueError: the layer has no weights yet.
         """
         if not self.built:
-            raise ValueError("SpatialTransformer must be built or called before it has a theta()")
+            raise ValueError("SpatialTransformer must be built or called before it has parameters")
         images = tf.cast(inputs, self.compute_dtype)  # As Keras does before call().
-        return self._transformation.matrix(self.regression(self.localisation(images)))
+        return self.regression(self.localisation(images))
+
+    def theta(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the matrices by which the layer transforms each of `inputs`.
+
+        Args:
+          inputs: As for the layer, which must have been built or called before.
+
+        Returns:
+          θ, `[batch, 2, 3]`, or `[batch, 3, 4]` for volumes; float32 or float64.
+
+        Raises:
+          ValueError: the layer has no weights yet, or its transformation is not affine; then see
+            `parameters`.
+        """
+        if not isinstance(self._transformation, transformations.AffineTransformation):
+            raise ValueError(
+                "theta() needs an affine transformation, "
+                f"received {type(self._transformation).__name__}"
+            )
+        return self._transformation.matrix(self.parameters(inputs))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, height, width, channels = input_shape
-        return (batch, *(self.output_size or (height, width)), channels)
+        batch, *size, channels = input_shape
+        return (batch, *(self.output_size or size), channels)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "localisation": keras.saving.serialize_keras_object(self.localisation),
             "output_size": self.output_size,
-            "transformation": self.transformation,
+            "transformation": self.transformation
+            if isinstance(self.transformation, str)
+            else keras.saving.serialize_keras_object(self.transformation),
             "interpolation": self.interpolation,
             "padding": self.padding,
             "align_corners": self.align_corners,
@@ -167,4 +206,8 @@ class SpatialTransformer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
         config = dict(config)
         localisation = keras.saving.deserialize_keras_object(config.pop("localisation"))
+        if isinstance(config.get("transformation"), dict):
+            config["transformation"] = keras.saving.deserialize_keras_object(
+                config["transformation"]
+            )
         return cls(localisation, **config)
