@@ -170,6 +170,23 @@ class Attention(AffineTransformation):
             scale = tf.fill(tf.shape(shift)[:1], tf.cast(self.scale, shift.dtype))
         return _diagonal([scale] * self.rank, shift)
 
+    def tiled_parameters(self, count: int) -> tuple[float, ...]:
+        """Returns parameters of `count` windows that together tile an image, one after the other.
+
+        They are in as many rows as columns, or in more columns; of a predicted scale, the larger
+        side fits.
+        """
+        if self.rank != 2:
+            raise ValueError("Windows of volumes have no tiled start")
+        rows = max(n for n in range(1, count + 1) if count % n == 0 and n * n <= count)
+        columns = count // rows
+        parameters = []
+        for i in range(count):
+            row, column = divmod(i, columns)
+            scale = () if self.scale is not None else (1 / rows,)
+            parameters += [*scale, (2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1]
+        return tuple(parameters)
+
     def _with_predicted_scale(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if self.scale is not None:
             raise ValueError(
