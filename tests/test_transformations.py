@@ -174,7 +174,8 @@ def test_points_at_infinity_are_outside_with_finite_gradients():
     with tf.GradientTape() as tape:
         warp = Projective().warp(parameters, (3, 3), (5, 5))
         output = resampler(tf.ones([1, 5, 5, 1]), warp)
-    assert np.isfinite(warp).all() and np.isfinite(tape.gradient(output, parameters)).all()
+    assert np.isfinite(warp).all()
+    assert np.isfinite(tape.gradient(output, parameters)).all()
     singular = tf.constant([[1.0, 0.0, 0.5, 0.0, 1.0, 0.5, -1.0, 0.0]])  # 1 - x is 0 at x = 1.
     warp = Projective().warp(singular, (3, 3), (5, 5))
     assert np.isfinite(warp).all()
