@@ -243,3 +243,44 @@ def affine_grid(
         rank = spatial_rank(theta, output_size)
         matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners)
         return map_pixels(matrix, size, rank)
+
+
+def _spans(size: Sequence[int] | tf.Tensor, align_corners: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns for x, y[, z] the number of pixels, and from -1 to 1 how many there are, float64."""
+    size = tf.cast(size, tf.float64)[::-1]
+    return size, size - 1 if align_corners else size
+
+
+def normalised_points(
+    output_size: Size, rank: int, align_corners: bool, dtype: tf.DType
+) -> tf.Tensor:
+    """Returns the normalised coordinates of an output's pixels, `[*output_size, rank]`."""
+    size = _parse_size("output_size", output_size, rank)
+    sizes, spans = _spans(size, align_corners)
+    axes = pixel_axes(size, rank, tf.float64)
+    points = [
+        (2 * axis - (sizes[i] - 1)) / tf.maximum(spans[i], 1.0) for i, axis in enumerate(axes)
+    ]
+    shape = tf.cast(size, tf.int32)
+    return tf.cast(tf.stack([tf.broadcast_to(p, shape) for p in points], axis=-1), dtype)
+
+
+def from_identity(
+    moved: tf.Tensor, output_size: Size, input_size: Size, align_corners: bool
+) -> tf.Tensor:
+    """Returns the warp that moves an output's pixels by so much, from where the identity has them.
+
+    Exact where nothing moves, which a sum of normalised coordinates is not.
+
+    Args:
+      moved: Normalised, `[batch, *output_size, rank]`.
+      output_size: As in `affine_grid`.
+      input_size: As in `affine_grid`.
+      align_corners: As in `affine_grid`.
+    """
+    rank = moved.shape[-1]
+    identity = tf.eye(rank, rank + 1, dtype=moved.dtype)[None]
+    _, spans = _spans(_parse_size("input_size", input_size, rank), align_corners)
+    return affine_grid(identity, output_size, input_size, align_corners) + moved * tf.cast(
+        spans / 2, moved.dtype
+    )
