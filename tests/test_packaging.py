@@ -44,7 +44,11 @@ def test_public_names():
         "SpatialTransformer",
         "affine_grid",
         "affine_resampler",
+        "distance_outside",
+        "fraction_outside",
+        "library_path",
         "resampler",
+        "transformations",
     ]
     assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
 

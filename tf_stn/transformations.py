@@ -127,6 +127,10 @@ def _diagonal(values: Sequence[tf.Tensor], shift: tf.Tensor) -> tf.Tensor:
 class Translation(AffineTransformation):
     """A shift: (tx, ty[, tz]).
 
+    >>> tf_stn.transformations.Translation().matrix(tf.constant([[0.5, 0.25]]))[0].numpy()
+    array([[1.  , 0.  , 0.5 ],
+           [0.  , 1.  , 0.25]], dtype=float32)
+
     Args:
       rank: 2 for images (default), 3 for volumes.
     """
@@ -149,6 +153,10 @@ class Translation(AffineTransformation):
 
 class Attention(AffineTransformation):
     """A window of the image's proportions: (s, tx, ty[, tz]), or the shift alone.
+
+    >>> tf_stn.transformations.Attention().matrix(tf.constant([[0.5, 0.25, 0.0]]))[0].numpy()
+    array([[0.5 , 0.  , 0.25],
+           [0.  , 0.5 , 0.  ]], dtype=float32)
 
     Reference: equation 2 of Jaderberg et al., Spatial Transformer Networks, 2015.
 
@@ -222,6 +230,9 @@ def _rotation(angles: tf.Tensor) -> tf.Tensor:
 class Rigid(AffineTransformation):
     """A rotation and a shift: (angle, tx, ty), or for volumes (x, y and z angle, tx, ty, tz).
 
+    >>> tf_stn.transformations.Rigid(rank=3).matrix(tf.zeros([1, 6])).shape
+    TensorShape([1, 3, 4])
+
     Angles are in radians, of normalised coordinates, and so of the pixels of square images. In
     volumes the rotation about x comes first, then y, then z.
 
@@ -252,6 +263,10 @@ def _with_scale(parameters: tf.Tensor) -> tf.Tensor:
 
 class Similarity(AffineTransformation):
     """A scale, a rotation and a shift: (scale, *angles, *shift); see `Rigid`.
+
+    >>> tf_stn.transformations.Similarity().matrix(tf.constant([[2.0, 0.0, 0.5, 0.0]]))[0].numpy()
+    array([[ 2. , -0. ,  0.5],
+           [ 0. ,  2. ,  0. ]], dtype=float32)
 
     A scale of zero shows a single point everywhere. Those of volumes have no `inverse` and
     `compose`, since three angles do not say that of a product of rotations smoothly.
@@ -305,13 +320,16 @@ def _with_last_row(matrix: tf.Tensor) -> tf.Tensor:
 class Affine(AffineTransformation):
     """Every affine map: the rows of θ, six parameters, or for volumes twelve.
 
+    >>> tf_stn.transformations.Affine().identity_parameters
+    (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
     Args:
       rank: 2 for images (default), 3 for volumes.
     """
 
     def __init__(self, rank: int = 2) -> None:
         self.rank = _check_rank(rank)
-        self.identity_parameters = tuple(np.eye(rank, rank + 1).ravel())
+        self.identity_parameters = tuple(np.eye(rank, rank + 1).ravel().tolist())
 
     def matrix(self, parameters: tf.Tensor) -> tf.Tensor:
         return tf.reshape(parameters, [-1, self.rank, self.rank + 1])
@@ -334,6 +352,11 @@ def _product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 class ConstrainedAffine(AffineTransformation):
     """An affine map of which some entries are fixed; the others are the parameters, row by row.
+
+    >>> scales = tf_stn.transformations.ConstrainedAffine([[1, 0, 0], [0, 1, 0]])
+    >>> scales.matrix(tf.constant([[0.5, 0.25]]))[0].numpy()
+    array([[0.5 , 0.  , 0.  ],
+           [0.  , 0.25, 0.  ]], dtype=float32)
 
     Args:
       free: Which entries of θ are predicted, `[2, 3]`, or `[3, 4]` for volumes.
@@ -358,7 +381,7 @@ class ConstrainedAffine(AffineTransformation):
             )
         self.free = mask.astype(bool).tolist()
         self.fixed = values.tolist()
-        self.identity_parameters = tuple(values[mask.astype(bool)])
+        self.identity_parameters = tuple(values[mask.astype(bool)].tolist())
 
     def matrix(self, parameters: tf.Tensor) -> tf.Tensor:
         columns = iter(tf.unstack(parameters, axis=-1))
@@ -373,6 +396,12 @@ class ConstrainedAffine(AffineTransformation):
 
 class Projective(Transformation):
     """A homography: the first eight entries of a 3x3 matrix, row by row; the last one is 1.
+
+    >>> tilt = tf.constant([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.5]])
+    >>> points = tf.constant([[1.0, -1.0], [1.0, 0.0]])
+    >>> tf_stn.transformations.Projective().map_points(tilt, points)[0].numpy()
+    array([[ 2., -2.],
+           [ 1.,  0.]], dtype=float32)
 
     Points at infinity, whose denominator is closer to zero than 1e-6, are as far away as with
     1e-6: outside the image, with finite gradients. So nothing is ever NaN.
@@ -410,6 +439,12 @@ class Projective(Transformation):
 class ThinPlateSpline(Transformation):
     """The smoothest map that takes a regular grid of control points where the parameters say.
 
+    >>> spline = tf_stn.transformations.ThinPlateSpline((3, 3))
+    >>> places = tf.reshape(tf.constant(spline.identity_parameters), [1, 9, 2])
+    >>> moved = tf.reshape(places + tf.constant([0.25, 0.0]), [1, 18])
+    >>> spline.map_points(moved, tf.constant([[0.5, 0.5]]))[0].numpy()
+    array([[0.75, 0.5 ]], dtype=float32)
+
     The parameters are the places in the input, (x, y) by (x, y), of control points that divide
     the output evenly, row by row. Since those are never collinear, there is a spline for all
     parameters; where they bring control points together, it folds the image.
@@ -438,7 +473,7 @@ class ThinPlateSpline(Transformation):
         self.regularisation = float(regularisation)
         y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in rows_columns), indexing="ij")
         self._control = np.stack([x.ravel(), y.ravel()], axis=-1)
-        self.identity_parameters = tuple(self._control.ravel())
+        self.identity_parameters = tuple(self._control.ravel().tolist())
         # Displacements of the control points to the coefficients of the spline.
         count = len(self._control)
         system = np.zeros([count + 3, count + 3])
@@ -468,6 +503,11 @@ class ThinPlateSpline(Transformation):
 
 class DenseDisplacement(Transformation):
     """A displacement (dx, dy[, dz]) of every output pixel, in pixels of the input.
+
+    >>> right = tf.constant([[[[1.0, 0.0]]]])  # One for the whole output.
+    >>> tf_stn.transformations.DenseDisplacement().warp(right, (1, 2), (1, 2))[0, 0].numpy()
+    array([[1., 0.],
+           [2., 0.]], dtype=float32)
 
     The parameters are a field, `[batch, height, width, 2]` or `[batch, depth, height, width, 3]`.
     One of another size than the output is interpolated, so a coarse field gives a smooth map.

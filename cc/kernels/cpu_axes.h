@@ -36,6 +36,7 @@ struct alignas(64) AxisTaps {
   Index first[kMostPairs][kBlockPoints];
   Real factor[kMostPairs][kOrders][2][kBlockPoints];
   Index sticks_out[kBlockPoints];  // -1 if a tap has no pixel, else 0.
+  Index weighs_out[kBlockPoints];  // -1 if one that has weight has no pixel, else 0.
 };
 
 // Splits coordinates into the index of the first tap and t, as Interpolation::Locate().
@@ -200,7 +201,12 @@ TF_STN_INLINE void FindAxis(PaddingMode padding, IndexOf<Real> size, const Real*
       tap[k] = Resolve<Real>(padding, index + k, size);
       sticks_out |= tap[k] == kReadsAsZero;
     }
+    Indices weighs_out{};
+    for (int k = 0; k < kTaps && Any(sticks_out); ++k) {
+      weighs_out |= (tap[k] == kReadsAsZero) & (Interpolation::Derivative(k, 0, t) != 0);
+    }
     __builtin_memcpy(axis->sticks_out + i, &sticks_out, sizeof(sticks_out));
+    __builtin_memcpy(axis->weighs_out + i, &weighs_out, sizeof(weighs_out));
     for (int pair = 0; pair < kPlain; ++pair) {
       WritePair<Interpolation, Real>(pair * kInPair, kInPair, tap + pair * kInPair, t, last_first,
                                      orders, i, pair, can_part ? kPlain + pair : -1,

@@ -173,12 +173,13 @@ class Stencils {
   int count() const { return count_; }
   const AxisTaps<Real>& axis(int d) const { return axes_[d]; }
 
-  // Whether a tap of a point, in a vector from i on, has no pixel.
-  TF_STN_INLINE IndexVector<Real> SticksOut(int i) const {
-    IndexVector<Real> sticks_out{};
-    for (int d = 0; d < Rank; ++d)
-      sticks_out |= LoadElements<kLanes<Real>>(axes_[d].sticks_out + i);
-    return sticks_out;
+  // Whether a tap that has weight, of points from i on, has no pixel.
+  TF_STN_INLINE IndexVector<Real> WeighsOut(int i) const {
+    IndexVector<Real> weighs_out{};
+    for (int d = 0; d < Rank; ++d) {
+      weighs_out |= LoadElements<kLanes<Real>>(axes_[d].weighs_out + i);
+    }
+    return weighs_out;
   }
 
  private:

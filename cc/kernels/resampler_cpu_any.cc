@@ -123,7 +123,7 @@ void SampleTerm(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& i
       // A zero outside is added too; it turns -0 to 0.
       for (int i = 0; i < block.count; i += kLanes<Real>) {
         const auto zero =
-            stencils.SticksOut(i) != 0 ? RealVector<Real>{} : Broadcast<kLanes<Real>>(-Real(0));
+            stencils.WeighsOut(i) != 0 ? RealVector<Real>{} : Broadcast<kLanes<Real>>(-Real(0));
         Store<kLanes<Real>>(zero, block.outside + i);
       }
       SampleBlock<false, T>(block, slice, pixels, readable, output);
