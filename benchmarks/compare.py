@@ -3,21 +3,23 @@
     make peers                                    # once: an environment for each peer
     python benchmarks/compare.py                  # prints tables
     python benchmarks/compare.py --quick          # rough figures, sooner
-    python benchmarks/compare.py --workloads mnist --rows forward
+    python benchmarks/compare.py --suites modes   # one group of tables; see suites.py
+    python benchmarks/compare.py --suites images --workloads mnist --rows forward
 
 Every contestant (`peers/__init__.py`) runs in a process of its own (`worker.py`) and is measured in
 turn, several rounds, while all others sleep. Everybody gets the same arrays (`workloads.py`), and
 it is an error if somebody computes something else. The tables (`report.py`) show medians as ratios.
 
-With `--output FOLDER` it writes results.json and results.png there:
+With `--output FOLDER` it writes results.json and results.png there; what results.json has of other
+suites stays:
 
-    {"date", "machine", "settings", "versions": {contestant: {package: version}},
-     "missing": {contestant: reason},
-     "seconds": {workload: {row: {contestant: {"median": S, "spread": R, "error": E}}}},
-     "memory": {workload: {way: {"bytes": B, ...}}}}
+    {suite: {"date", "machine", "settings", "versions": {contestant: {package: version}},
+             "missing": {contestant: reason},
+             "seconds": {workload: {row: {contestant: {"median": S, "spread": R, "error": E}}}},
+             "memory": {workload: {way: {"bytes": B, ...}}}}}
 
-where the spread is the interquartile range over the median, and the error the mean difference from
-the expected results, relative.
+For contestant, read mode in the suite of modes. The spread is the interquartile range over the
+median, and the error the mean difference from the expected results, relative.
 """
 
 import argparse
@@ -40,10 +42,10 @@ import peers
 import report
 import workloads
 from peers import Contestant
+from suites import ROWS, SUITES, Suite
 
 HERE = pathlib.Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".venv-peers"
-ROWS = (*workloads.ROWS, "memory", "call")
 MEMORY_WORKLOADS = [name for name, w in workloads.WORKLOADS.items() if w.grid_bytes > 4e6]
 MOST_ERROR = 0.01  # OpenCV rounds the weights of images of some channels to 1/32.
 PAUSE = 0.01  # Seconds between turns, in which the threads of the last one go to sleep.
@@ -142,34 +144,66 @@ def figures_of(seconds: list[float], error: float) -> dict[str, float]:
     return {"median": median, "spread": (upper - lower) / median, "error": error}
 
 
-def measure(
-    processes: list[Process], row: str, folder: pathlib.Path, effort: Effort
-) -> dict[str, dict[str, float]]:
-    """Returns the figures of one row of a workload, by contestant.
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What is measured in turn: a step of a worker, and where its figures go in the tables."""
+
+    process: Process
+    step: str
+    row: str
+    name: str
+
+
+def turns_of(processes: list[Process], workload: str, rows: list[str]) -> list[Turn]:
+    """Returns the turns of rows of a workload, for all that take part in them."""
+    return [
+        Turn(process, step, row, name)
+        for row in rows
+        for process in processes
+        if process.contestant.is_measured(workload, row)
+        for name, step in process.contestant.steps(row).items()
+    ]
+
+
+def prepare(turn: Turn, folder: pathlib.Path, expected: str, seconds: float) -> float | None:
+    """Has a worker prepare its turn; returns how wrong it is, or None if it cannot do this.
 
     Raises:
-      RuntimeError: A contestant computes something else than it should.
+      RuntimeError: It computes something else than it should.
     """
+    error = turn.process.ask(
+        prepare=turn.step, folder=str(folder), expected=expected, seconds=seconds
+    )["error"]
+    if error is not None and not error <= MOST_ERROR:
+        raise RuntimeError(
+            f"{turn.name} is wrong in {folder.name}, {turn.row}: "
+            f"by {error:.2g} of the results, on average"
+        )
+    return error
+
+
+def measure(
+    turns: list[Turn], workload: workloads.Workload, folder: pathlib.Path, effort: Effort
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Returns the figures of a workload in `folder`, by row and name, measured by turns."""
     errors = {}
-    for process in processes:
-        answer = process.ask(prepare=row, folder=str(folder), seconds=effort.seconds)
-        if answer["error"] is None:
-            continue  # It cannot do this.
-        if not answer["error"] <= MOST_ERROR:
-            raise RuntimeError(
-                f"{process.contestant.name} is wrong in {folder.name}, {row}: "
-                f"by {answer['error']:.2g} of the results, on average"
-            )
-        errors[process] = answer["error"]
-    seconds = {process: [] for process in errors}
+    by_expected = {}
+    for turn in turns:
+        is_kind = turn.step.split()[0] in workloads.EXPECTED
+        by_expected.setdefault(turn.step if is_kind else "forward", []).append(turn)
+    for expected, those in by_expected.items():
+        with workloads.saved_results(folder, workload, expected):
+            found = {turn: prepare(turn, folder, expected, effort.seconds) for turn in those}
+        errors |= {turn: error for turn, error in found.items() if error is not None}
+    seconds = {turn: [] for turn in errors}
     for _ in range(effort.rounds):
-        for process, found in seconds.items():
+        for turn, found in seconds.items():
             time.sleep(PAUSE)
-            found += process.ask(measure=row, repeats=effort.repeats)["seconds"]
-    return {
-        process.contestant.name: figures_of(found, errors[process])
-        for process, found in seconds.items()
-    }
+            found += turn.process.ask(measure=turn.step, repeats=effort.repeats)["seconds"]
+    figures = {turn.row: {} for turn in turns}
+    for turn, found in seconds.items():
+        figures[turn.row][turn.name] = figures_of(found, errors[turn])
+    return figures
 
 
 def measure_memory(folder: pathlib.Path, threads: int) -> dict[str, dict[str, int]]:
@@ -210,15 +244,14 @@ def start(
     return processes, missing
 
 
-def run(options: argparse.Namespace, effort: Effort) -> report.Results:
-    """Measures everything; returns what results.json holds."""
-    plan = [(w, row) for w in options.workloads for row in workloads.ROWS if row in options.rows]
-    if "call" in options.rows:
-        plan += [("one call", row) for row in peers.ONE_CALL.rows]
+def run(suite: Suite, options: argparse.Namespace, effort: Effort) -> report.Results:
+    """Measures a suite; returns what results.json holds of it."""
+    chosen = options.workloads or suite.workloads
+    plan = suite.plan(chosen, options.rows)
     contestants = [
         contestant
-        for contestant in peers.EVERY
-        if any(contestant.is_measured(workload, row) for workload, row in plan)
+        for contestant in suite.contestants
+        if any(contestant.is_measured(workload, row) for workload, rows in plan for row in rows)
         and (contestant not in peers.PEERS or contestant.name in options.peers)
     ]
     results = {
@@ -247,44 +280,69 @@ def run(options: argparse.Namespace, effort: Effort) -> report.Results:
         with contextlib.ExitStack() as stack:
             for process in processes:
                 stack.callback(process.close)
-            for workload, row in plan:
-                print(f"{workload}, {row}", file=sys.stderr)
-                taking_part = [p for p in processes if p.contestant.is_measured(workload, row)]
-                found = measure(taking_part, row, folder_of(workload), effort)
-                results["seconds"].setdefault(workload, {})[row] = found
-        if "memory" in options.rows:
-            for workload in [name for name in options.workloads if name in MEMORY_WORKLOADS]:
+            for workload, rows in plan:
+                print(f"{workload}, {' and '.join(rows)}", file=sys.stderr)
+                found = measure(
+                    turns_of(list(processes), workload, rows),
+                    workloads.EVERY[workload],
+                    folder_of(workload),
+                    effort,
+                )
+                results["seconds"].setdefault(workload, {}).update(found)
+        if "memory" in suite.rows and "memory" in options.rows:
+            for workload in [name for name in chosen if name in MEMORY_WORKLOADS]:
                 print(f"{workload}, memory", file=sys.stderr)
                 found = measure_memory(folder_of(workload), options.threads)
                 results["memory"][workload] = found
     return results
 
 
+def write(measured: dict[str, report.Results], options: argparse.Namespace) -> None:
+    """Writes what was measured, and leaves what earlier runs found in other suites."""
+    path = options.output / "results.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    everything = {name: (earlier | measured).get(name) for name in SUITES}
+    everything = {name: results for name, results in everything.items() if results}
+    options.output.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{json.dumps(everything, indent=1)}\n")
+    if "images" in measured:
+        report.draw(measured["images"], options.output / "results.png")
+    if options.readme:
+        report.put_between_markers(report.all_tables(everything), options.readme)
+
+
 def main(arguments: list[str] | None = None) -> None:
     peer_names = [peer.name for peer in peers.PEERS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--workloads", nargs="+", choices=[*workloads.WORKLOADS, "tiny"],
-        default=list(workloads.WORKLOADS))  # fmt: skip
-    add("--rows", nargs="+", choices=ROWS, default=ROWS)
+    add("--suites", nargs="+", choices=SUITES, default=list(SUITES), help="default: all")
+    add("--workloads", nargs="+", choices=[n for n in workloads.EVERY if n != "one call"],
+        help="default: those of each suite")  # fmt: skip
+    add("--rows", nargs="+", choices=ROWS, default=ROWS, help="default: all")
     add("--peers", nargs="*", choices=peer_names, default=peer_names, help="default: all")
     add("--threads", type=int, default=2, help="of every contestant; default: %(default)s")
     add("--quick", action="store_true", help="for rough figures")
+    add("--seconds", type=float, help="what a chain of calls takes, about; default: "
+        f"{THOROUGH.seconds}, or {QUICK.seconds} with --quick")  # fmt: skip
     add("--environments", type=pathlib.Path, default=ENVIRONMENTS,
         help="folder of the peers' virtual environments; default: %(default)s")  # fmt: skip
     add("--output", type=pathlib.Path, help="folder for results.json and results.png")
-    add("--readme", type=pathlib.Path, help="file to put the tables in, between its markers")
+    add("--readme", type=pathlib.Path,
+        help="file to put the tables of results.json in, between its markers")  # fmt: skip
     options = parser.parse_args(arguments)
-    results = run(options, QUICK if options.quick else THOROUGH)
-    text = report.tables(results)
-    print(text)
+    if options.readme and not options.output:
+        parser.error("--readme needs --output, whose results.json it shows")
+    effort = QUICK if options.quick else THOROUGH
+    if options.seconds is not None:
+        effort = dataclasses.replace(effort, seconds=options.seconds)
+    measured = {}
+    for name in options.suites:
+        found = run(SUITES[name], options, effort)
+        if found["seconds"] or found["memory"]:
+            measured[name] = found
+            print(report.all_tables({name: found}), end="\n\n")
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        written = json.dumps(results, indent=1)
-        (options.output / "results.json").write_text(f"{written}\n")
-        report.draw(results, options.output / "results.png")
-    if options.readme:
-        report.put_between_markers(text, options.readme)
+        write(measured, options)
 
 
 if __name__ == "__main__":

@@ -46,13 +46,15 @@ def temporary_bytes(folder: pathlib.Path, way: str, threads: int) -> list[int]:
     from peers import resampler_op
     from peers.graph import training_step
 
+    import tf_stn
+
     resampler_op.ResamplerOp(threads)
     inputs = workloads.load_inputs(folder)
     names = ("data", "theta", "grad_output")
     data, theta, grad_output = (tf.constant(inputs[name]) for name in names)
     del inputs
     transform = {
-        "fused": resampler_op.transform,
+        "fused": tf_stn.affine_resampler,
         "grid": resampler_op.transform_with_grid,
     }[way]
     output_size = tuple(grad_output.shape[1:3])

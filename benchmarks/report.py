@@ -6,18 +6,26 @@ import statistics
 from typing import Any
 
 import peers
-from workloads import EVERY, ROWS
+from suites import SUITES
+from workloads import EVERY, ORDERS, ROWS
 
 # How many times faster than the fastest peer: on each workload, in the geometric mean.
-SPEED_TARGETS = {"forward": (1.3, 2.0), "backward": (2.0, 3.0), "train": (3.0, 5.0)}
+SPEED_TARGETS = {
+    "forward": (1.3, 2.0),
+    "backward": (2.0, 3.0),
+    "train": (3.0, 5.0),
+    "second-order": (1.0, 1.0),
+}
 COPY_TARGETS = {"feat64": 1.5, "feat256": 1.5}  # At most so many times as long as a memcpy.
 SCALING_TARGET = 1.7  # Of two threads against one, on one image.
 MEMORY_TARGET = 0.05  # Of the grid's bytes, at most.
 CALL_TARGET = 1.5  # At most so many times as long as the call of another op.
+MODE_TARGET = 4.0  # At most so many times as long as linear interpolation with zeros.
+ORDER_TARGET = 3.0  # A step of the second order, at most so many of the first.
 
 MARKERS = ("<!-- results -->", "<!-- end of results -->")
 
-Results = dict[str, Any]  # As in results.json; see compare.py.
+Results = dict[str, Any]  # Of a suite, as in results.json; see compare.py.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +81,8 @@ def ratios(results: Results, workload: str, row: str) -> dict[str, float]:
 
 def speed_lines(results: Results, row: str) -> list[Line]:
     """Returns a line for each workload that a peer can do, and one for all of them."""
+    if row not in SPEED_TARGETS:
+        return []
     each, mean = SPEED_TARGETS[row]
     fastest = {
         workload: min(found.values())
@@ -87,7 +97,7 @@ def speed_lines(results: Results, row: str) -> list[Line]:
 
 
 def other_lines(results: Results) -> list[Line]:
-    """Returns the lines for the memcpy, for threads, for memory and for one call."""
+    """Returns the lines for the memcpy, threads, memory, one call and gradients of gradients."""
     lines = []
     for workload, target in COPY_TARGETS.items():
         seconds = medians(results, workload, "forward")
@@ -105,6 +115,11 @@ def other_lines(results: Results) -> list[Line]:
         value = figures["fused"]["bytes"] / EVERY[workload].grid_bytes
         what = f"{workload} training step, temporary bytes over the grid's"
         lines.append(Line(what, value, MEMORY_TARGET, False, "%"))
+    for workload in results["seconds"]:
+        first, second = (medians(results, workload, row).get(peers.OURS.name) for row in ORDERS)
+        if first and second:
+            what = f"{workload} second-order step, time over a first-order one's"
+            lines.append(Line(what, second / first, ORDER_TARGET, False))
     calls = {
         row: figures[peers.ONE_CALL.name]["median"]
         for row, figures in results["seconds"].get("one call", {}).items()
@@ -117,18 +132,42 @@ def other_lines(results: Results) -> list[Line]:
     return lines
 
 
+def mode_lines(results: Results, row: str) -> dict[tuple[str, str], list[Line]]:
+    """Returns by workload and interpolation the time of each mode over that of the first."""
+    lines = {}
+    for workload in results["seconds"]:
+        seconds = medians(results, workload, row)
+        for mode in [mode for mode in peers.MODES.variants if mode in seconds]:
+            value = seconds[mode] / seconds[peers.MODES.variants[0]]
+            interpolation, padding = mode.split()
+            line = Line(padding, value, MODE_TARGET, False)
+            lines.setdefault((workload, interpolation), []).append(line)
+    return lines
+
+
+def _mode_table(results: Results, row: str) -> str:
+    head = ["workload", "interpolation", "linear zeros, ms", *peers.PADDINGS]
+    rows = [[*head, "slowest", "target", ""]]
+    for (workload, interpolation), lines in mode_lines(results, row).items():
+        milliseconds = 1e3 * medians(results, workload, row)[peers.MODES.variants[0]]
+        slowest = max(lines, key=lambda line: line.value)
+        cells = [line.cells()[1] for line in lines]
+        rows.append([workload, interpolation, f"{milliseconds:.3f}", *cells, *slowest.cells()[1:]])
+    return _table(rows)
+
+
 def _speed_table(results: Results, row: str) -> str:
     names = [peer.name for peer in (*peers.PEERS, peers.COPY)]
     measured = {workload: medians(results, workload, row) for workload in results["seconds"]}
     measured = {workload: seconds for workload, seconds in measured.items() if seconds}
     names = [name for name in names if any(name in seconds for seconds in measured.values())]
     lines = {line.what: line for line in speed_lines(results, row)}
-    head = ["workload", "tf-stn, ms", *names, "fastest peer", "target", ""]
-    rows = [head]
+    last_head = ["fastest peer", "target", ""] if row in SPEED_TARGETS else []
+    rows = [["workload", "tf-stn, ms", *names, *last_head]]
     for workload, seconds in measured.items():
         ours = seconds[peers.OURS.name]
         cells = [f"{seconds[name] / ours:.2f}x" if name in seconds else "" for name in names]
-        last = lines[workload].cells()[1:] if workload in lines else ["", "", ""]
+        last = lines[workload].cells()[1:] if workload in lines else [""] * len(last_head)
         rows.append([workload, f"{1e3 * ours:.3f}", *cells, *last])
     if "geometric mean" in lines:
         means = []
@@ -154,8 +193,15 @@ def _memory_table(results: Results) -> str:
     return _table(rows)
 
 
+def all_tables(everything: dict[str, Results]) -> str:
+    """Returns the tables of all suites, as Markdown."""
+    return "\n\n".join(
+        f"### {SUITES[name].title}\n\n{tables(results)}" for name, results in everything.items()
+    )
+
+
 def tables(results: Results) -> str:
-    """Returns everything that was measured, as Markdown."""
+    """Returns everything that was measured in a suite, as Markdown."""
     machine, settings = results["machine"], results["settings"]
     versions = {}
     for found in results["versions"].values():
@@ -185,8 +231,12 @@ def tables(results: Results) -> str:
     ]
     for name, why in results["missing"].items():
         parts.append(f"Left out: {name}, {why}.")
-    for row in ROWS:
-        if any(medians(results, workload, row) for workload in results["seconds"]):
+    for row in (*ROWS, *ORDERS):
+        measured = {name for w in results["seconds"] for name in medians(results, w, row)}
+        if measured & set(peers.MODES.variants):
+            title = f"**{row.capitalize()}**: time of each mode, as a multiple of linear zeros'"
+            parts += [title, _mode_table(results, row)]
+        elif measured:
             title = f"**{row.capitalize()}**: time of each, as a multiple of tf-stn's"
             parts += [title, _speed_table(results, row)]
     if "one call" in results["seconds"]:

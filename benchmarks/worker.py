@@ -5,12 +5,13 @@
 It reads one request a line from standard input and answers with one line, both JSON. In between it
 waits for input and uses no processor. First it says what it runs: {"versions": {...}}. Then
 
-    {"prepare": ROW, "folder": FOLDER, "seconds": S}
-        loads the workload in FOLDER unless it has it, calls ROW once, checks the results, and makes
-        a chain of calls that takes about S seconds: {"error": E}, relative, or {"error": null} if
-        the contestant cannot do this;
-    {"measure": ROW, "repeats": N}
-        runs the chain once untimed, then N times: {"seconds": [...]}, of one call.
+    {"prepare": STEP, "folder": FOLDER, "expected": ROW, "seconds": S}
+        loads the workload in FOLDER unless it has it, calls STEP once, compares the results with
+        those of ROW there, and makes a chain of calls that takes about S seconds: {"error": E},
+        relative, or {"error": null} if the contestant cannot do this;
+    {"measure": STEP, "repeats": N}
+        runs the chain once untimed, then N times, or if it takes long just once:
+        {"seconds": [...]}, of one call.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import workloads
 from peers.peer import Peer
 
 MOST_CALLS = 200  # In a chain.
-LONG = 0.3  # Seconds; chains that take longer need no call to warm up.
+LONG = 0.3  # Seconds; chains that take longer need no call to warm up, and are called once a turn.
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -38,27 +39,28 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 class Worker:
-    """Prepares and measures the rows of one workload at a time."""
+    """Prepares and measures the steps of one workload at a time."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._folder = None
         self._steps = {}
-        self._chains = {}  # By row: the chain, its number of calls, and the seconds it took.
+        self._chains = {}  # By step: the chain, its number of calls, and the seconds it took.
 
-    def prepare(self, row: str, folder: str, seconds_of_chain: float) -> dict[str, Any]:
+    def prepare(
+        self, name: str, folder: str, expected: str, seconds_of_chain: float
+    ) -> dict[str, Any]:
         if folder != self._folder:
             self._chains = {}
             self._steps = {}  # Before the next ones take memory.
             self._steps = self._peer.steps(workloads.load_inputs(pathlib.Path(folder)))
             self._folder = folder
-        if row not in self._steps:
+        if name not in self._steps:
             return {"error": None}
-        step = self._steps[row]
+        step = self._steps[name]
         results = self._peer.results(step)
         error = 0.0
         if results:
-            expected = row if row in workloads.ROWS else "forward"
             error = workloads.worst_error(results, pathlib.Path(folder), expected)
         del results
         times = 1
@@ -71,13 +73,15 @@ class Worker:
             if wanted < 2 * times:
                 break
             times = wanted
-        self._chains[row] = chain, times, took
+        self._chains[name] = chain, times, took
         return {"error": error}
 
-    def measure(self, row: str, repeats: int) -> dict[str, Any]:
-        chain, times, took = self._chains[row]
+    def measure(self, name: str, repeats: int) -> dict[str, Any]:
+        chain, times, took = self._chains[name]
         if took < LONG:
             chain()
+        else:
+            repeats = 1
         return {"seconds": [seconds(chain) / times for _ in range(repeats)]}
 
 
@@ -96,7 +100,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "prepare" in request:
-            answer = worker.prepare(request["prepare"], request["folder"], request["seconds"])
+            arguments = (request[name] for name in ("prepare", "folder", "expected", "seconds"))
+            answer = worker.prepare(*arguments)
         else:
             answer = worker.measure(request["measure"], request["repeats"])
         print(json.dumps(answer), file=answers)

@@ -3,32 +3,49 @@
 NumPy alone, and seeded: one process makes the arrays and saves them, every peer loads the same.
 """
 
+import contextlib
 import dataclasses
+import math
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy_sampler
 
 ROWS = ("forward", "backward", "train")
+ORDERS = ("first-order", "second-order")
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """Images `[batch, height, width, channels]` and how they are sampled."""
+    """Images `[batch, height, width, channels]`, or volumes, and how they are sampled.
 
-    shape: tuple[int, int, int, int]
-    output_size: tuple[int, int]
-    points: str  # "affine", "smooth" or "random".
+    Attributes:
+      shape: Of the images, or `[batch, depth, height, width, channels]`.
+      output_size: (height, width), or (depth, height, width).
+      points: "affine", "smooth" or "random"; the last two for images alone.
+    """
+
+    shape: tuple[int, ...]
+    output_size: tuple[int, ...]
+    points: str
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.output_size)
 
     @property
     def grid_bytes(self) -> int:
         """Size of the coordinates of all points, float32."""
-        return self.shape[0] * self.output_size[0] * self.output_size[1] * 2 * 4
+        return self.shape[0] * math.prod(self.output_size) * self.rank * 4
 
     @property
     def moved_bytes(self) -> int:
         """Size of the images, the coordinates and the samples."""
-        batch, height, width, channels = self.shape
-        pixels = height * width + self.output_size[0] * self.output_size[1]
+        batch, *size, channels = self.shape
+        pixels = math.prod(size) + math.prod(self.output_size)
         return batch * pixels * channels * 4 + self.grid_bytes
 
 
@@ -42,33 +59,51 @@ WORKLOADS = {
     "flow4k": Workload((1, 2160, 3840, 1), (2160, 3840), "smooth"),
     "random": Workload((8, 64, 64, 32), (64, 64), "random"),
 }
+VOLUMES = {
+    "scan": Workload((2, 96, 96, 96, 1), (96, 96, 96), "affine"),
+    "feat16": Workload((1, 64, 64, 64, 16), (64, 64, 64), "affine"),
+}
 ONE_CALL = Workload((1, 4, 4, 1), (4, 4), "affine")  # As small as a call can be.
 TINY = Workload((2, 9, 8, 2), (6, 7), "affine")  # For the tests of the benchmark itself.
-EVERY = {**WORKLOADS, "one call": ONE_CALL, "tiny": TINY}
+TINY_VOLUME = Workload((2, 5, 6, 7, 2), (4, 5, 6), "affine")  # The same.
+EVERY = {
+    **WORKLOADS,
+    **VOLUMES,
+    "one call": ONE_CALL,
+    "tiny": TINY,
+    "tiny-volume": TINY_VOLUME,
+}
 
 
-def _affine_theta(batch: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns θ, `[batch, 2, 3]`: rotated by ±45°, scaled by 0.7 to 1.2, shifted by ±0.2."""
-    angle = rng.uniform(-np.pi / 4, np.pi / 4, batch)
-    scale = rng.uniform(0.7, 1.2, batch)
-    x, y = rng.uniform(-0.2, 0.2, [2, batch])
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    return np.stack([cos, -sin, x, sin, cos, y], axis=1).reshape(batch, 2, 3)
+def _affine_theta(batch: int, rank: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns θ, `[batch, rank, rank + 1]`: rotated by ±45°, scaled by 0.7 to 1.2, shifted by ±0.2.
+
+    Volumes are rotated in the plane of x and y, and then in that of y and z.
+    """
+    linear = np.eye(rank) * rng.uniform(0.7, 1.2, [batch, 1, 1])
+    for axis in range(rank - 1):
+        angle = rng.uniform(-np.pi / 4, np.pi / 4, batch)
+        rotation = np.tile(np.eye(rank), (batch, 1, 1))
+        rotation[:, axis, axis] = rotation[:, axis + 1, axis + 1] = np.cos(angle)
+        rotation[:, axis + 1, axis] = np.sin(angle)
+        rotation[:, axis, axis + 1] = -np.sin(angle)
+        linear = rotation @ linear
+    return np.concatenate([linear, rng.uniform(-0.2, 0.2, [batch, rank, 1])], axis=-1)
 
 
-def _normalised_grid(size: tuple[int, int]) -> np.ndarray:
-    """Returns `(x, y, 1)` of the pixels of an image, `[height, width, 3]`, in [-1, 1]."""
-    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in size), indexing="ij")
-    return np.stack([x, y, np.ones_like(x)], axis=-1)
+def _normalised_grid(size: tuple[int, ...]) -> np.ndarray:
+    """Returns `(x, y[, z], 1)` of the pixels of an image, `[*size, rank + 1]`, in [-1, 1]."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in size), indexing="ij")
+    return np.stack([*axes[::-1], np.ones(size)], axis=-1)
 
 
 def _half_span(shape: tuple[int, ...]) -> np.ndarray:
-    """Returns how many pixels a unit of the normalised coordinates (x, y) is."""
-    return (np.array([shape[2], shape[1]]) - 1) / 2
+    """Returns how many pixels a unit of the normalised coordinates (x, y[, z]) is."""
+    return (np.array(shape[-2:0:-1]) - 1) / 2
 
 
 def _affine_warp(theta: np.ndarray, workload: Workload) -> np.ndarray:
-    points = np.einsum("nij,hwj->nhwi", theta, _normalised_grid(workload.output_size))
+    points = np.einsum("nij,...j->n...i", theta, _normalised_grid(workload.output_size))
     return (points + 1) * _half_span(workload.shape)
 
 
@@ -92,15 +127,16 @@ def make_inputs(workload: Workload, seed: int = 0) -> dict[str, np.ndarray]:
     θ is that of `warp` where that is affine, otherwise the identity.
     """
     rng = np.random.default_rng(seed)
-    theta = np.tile(np.eye(2, 3), (workload.shape[0], 1, 1))
+    batch, rank = workload.shape[0], workload.rank
+    theta = np.tile(np.eye(rank, rank + 1), (batch, 1, 1))
     if workload.points == "affine":
-        theta = _affine_theta(workload.shape[0], rng)
+        theta = _affine_theta(batch, rank, rng)
         warp = _affine_warp(theta, workload)
     elif workload.points == "smooth":
         warp = _smooth_warp(workload)
     else:
         warp = _random_warp(workload, rng)
-    samples = [workload.shape[0], *workload.output_size, workload.shape[3]]
+    samples = [batch, *workload.output_size, workload.shape[-1]]
     return {
         "data": rng.random(workload.shape, np.float32),
         "theta": theta.astype(np.float32),
@@ -109,75 +145,88 @@ def make_inputs(workload: Workload, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def _resample(
-    data: np.ndarray, warp: np.ndarray, grad_output: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the samples of one image, the gradient in its pixels and that in its points."""
-    height, width, channels = data.shape
-    image = data.reshape(-1, channels)
-    low = np.floor(warp)
-    fraction = (warp - low).astype(np.float64)
-    output = np.zeros(grad_output.shape)
-    grad_warp = np.zeros(warp.shape)
-    grad_data = np.zeros(data.size)
-    for right in (0, 1):
-        for below in (0, 1):
-            x, y = (low + np.array([right, below])).astype(np.int64).transpose(2, 0, 1)
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            pixel = np.where(inside, y * width + x, 0)
-            of_x = fraction[..., 0] if right else 1 - fraction[..., 0]
-            of_y = fraction[..., 1] if below else 1 - fraction[..., 1]
-            value = image[pixel] * inside[..., None]
-            weight = (of_x * of_y * inside)[..., None]
-            output += weight * value
-            along = (value * grad_output).sum(axis=-1)
-            grad_warp[..., 0] += (1 if right else -1) * of_y * along
-            grad_warp[..., 1] += (1 if below else -1) * of_x * along
-            elements = pixel[..., None] * channels + np.arange(channels)
-            grad_data += np.bincount(
-                elements.ravel(), (weight * grad_output).ravel(), minlength=data.size
-            )
-    return output, grad_data.reshape(data.shape), grad_warp
-
-
 def expected_results(
-    workload: Workload, inputs: dict[str, np.ndarray]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Returns what each row must compute, by row and name, float32; outside are zeros."""
-    images = zip(inputs["data"], inputs["warp"], inputs["grad_output"])
-    output, grad_data, grad_warp = (np.stack(x) for x in zip(*(_resample(*i) for i in images)))
-    if workload.points == "affine":
-        grad_points = grad_warp * _half_span(workload.shape)
-        grid = _normalised_grid(workload.output_size)
-        train = {
-            "output": output,
-            "grad_data": grad_data,
-            "grad_theta": np.einsum("nhwi,hwj->nij", grad_points, grid),
-        }
-    else:
+    workload: Workload, inputs: dict[str, np.ndarray], row: str
+) -> dict[str, np.ndarray]:
+    """Returns what a row must compute, by name, float32.
+
+    A row may name modes, as "forward cubic wrap"; without them it is linear, and zeros are outside.
+    """
+    kind, *modes = row.split()
+    sampler = numpy_sampler.Sampler(inputs["data"], inputs["warp"], *modes)
+    arrays = EXPECTED[kind](sampler, workload, inputs)
+    return {name: x.astype(np.float32) for name, x in arrays.items()}
+
+
+def _forward(sampler: numpy_sampler.Sampler, *_: Any) -> dict[str, np.ndarray]:
+    return {"output": sampler.sample()}
+
+
+def _backward(
+    sampler: numpy_sampler.Sampler, _: Workload, inputs: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    grad_data, grad_warp = sampler.gradients(inputs["grad_output"])
+    return {"grad_data": grad_data, "grad_warp": grad_warp}
+
+
+def _train(
+    sampler: numpy_sampler.Sampler, workload: Workload, inputs: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    if workload.points != "affine":
         # Under the identity every point is on a pixel centre, where the gradient in θ is a matter
         # of taste: right-hand for some, of either side for others.
-        train = {"output": inputs["data"], "grad_data": inputs["grad_output"]}
-    results = {
-        "forward": {"output": output},
-        "backward": {"grad_data": grad_data, "grad_warp": grad_warp},
-        "train": train,
-    }
-    return {
-        row: {name: x.astype(np.float32) for name, x in arrays.items()}
-        for row, arrays in results.items()
-    }
+        return {"output": inputs["data"], "grad_data": inputs["grad_output"]}
+    grad_data, grad_warp = sampler.gradients(inputs["grad_output"])
+    grad_points = grad_warp * _half_span(workload.shape)
+    grid = _normalised_grid(workload.output_size)
+    axes = range(workload.rank)
+    grad_theta = np.stack([np.tensordot(x, grid, (axes, axes)) for x in grad_points])
+    return {"output": sampler.sample(), "grad_data": grad_data, "grad_theta": grad_theta}
+
+
+def _first_order(*arguments: Any) -> dict[str, np.ndarray]:
+    return _forward(*arguments) | _backward(*arguments)
+
+
+def _second_order(
+    sampler: numpy_sampler.Sampler, workload: Workload, inputs: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    first = _first_order(sampler, workload, inputs)
+    names = ("loss_grad_data", "loss_grad_warp", "loss_grad_grad_output")
+    second = sampler.second_order(
+        inputs["grad_output"], 2 * first["grad_data"], 2 * first["grad_warp"]
+    )
+    return first | dict(zip(names, second))
+
+
+EXPECTED = {
+    "forward": _forward,
+    "backward": _backward,
+    "train": _train,
+    "first-order": _first_order,
+    "second-order": _second_order,
+}
 
 
 def save(folder: pathlib.Path, workload: Workload) -> None:
-    """Writes the inputs, and what must come out, as `.npy` files into `folder`."""
+    """Writes the inputs as `.npy` files into `folder`."""
     folder.mkdir(parents=True)
-    inputs = make_inputs(workload)
-    for name, array in inputs.items():
+    for name, array in make_inputs(workload).items():
         np.save(folder / f"{name}.npy", array)
-    for row, arrays in expected_results(workload, inputs).items():
-        for name, array in arrays.items():
-            np.save(folder / f"{row}.{name}.npy", array)
+
+
+@contextlib.contextmanager
+def saved_results(folder: pathlib.Path, workload: Workload, row: str) -> Iterator[None]:
+    """Writes what must come out of a row into `folder`, for as long as it is needed."""
+    written = []
+    try:
+        for name, array in expected_results(workload, load_inputs(folder), row).items():
+            written.append(folder / f"{row}.{name}.npy")
+            np.save(written[-1], array)
+        yield
+    finally:
+        for path in written:
+            path.unlink()
 
 
 def load_inputs(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -185,7 +234,7 @@ def load_inputs(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def worst_error(results: dict[str, np.ndarray], folder: pathlib.Path, row: str) -> float:
-    """Returns how far `results` are from what must come out, relative, on average.
+    """Returns how far `results` are from what `saved_results` says, relative, on average.
 
     The mean and not the maximum: where a point is within rounding of a pixel centre, the gradient
     jumps from one side's to the other's.
@@ -196,5 +245,6 @@ def worst_error(results: dict[str, np.ndarray], folder: pathlib.Path, row: str) 
         actual = results[path.stem.removeprefix(f"{row}.")]
         if actual.shape != expected.shape:
             return float("inf")
-        errors.append(np.abs(actual - expected).mean() / np.abs(expected).mean())
+        scale = np.abs(expected).mean() or 1.0  # Some gradients are zero everywhere.
+        errors.append(np.abs(actual - expected).mean() / scale)
     return float(max(errors))

@@ -186,7 +186,10 @@ def test_wrong_shapes_are_refused_by_name(run, case):
 
 
 RAW = {
-    "matrix of rank 2": (([1, 5, 5, 3], [1, 6], [4, 4]), "`matrix` must have shape [batch, 2, 3]"),
+    "matrix of rank 2": (
+        ([1, 5, 5, 3], [1, 6], [4, 4]),
+        "`matrix` must have shape [batch, ..., 2, 3]",
+    ),
     "size of three": (([1, 5, 5, 3], [1, 2, 3], [4, 4, 4]), "`output_size` must have shape [2]"),
     "negative size": (([1, 5, 5, 3], [1, 2, 3], [4, -1]), "`output_size` must not be negative"),
     "empty image": (([1, 0, 5, 3], [1, 2, 3], [4, 4]), "`data` must have a height and a width"),
@@ -197,14 +200,19 @@ RAW = {
 def test_raw_op_checks_what_it_is_given(run, case):
     (data, matrix, size), message = RAW[case]
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)) as error:
-        run(ops.tf_stn_affine_resampler, tf.zeros(data), tf.zeros(matrix), size)
+        run(
+            lambda *inputs: ops.tf_stn_affine_resampler(*inputs, []),
+            tf.zeros(data),
+            tf.zeros(matrix),
+            size,
+        )
     assert message in str(error.value)
 
 
 def test_raw_gradient_op_checks_the_incoming_gradient(run):
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)) as error:
         run(
-            ops.tf_stn_affine_resampler_grad,
+            lambda *inputs: ops.tf_stn_affine_resampler_grad(*inputs, []),
             tf.zeros([1, 5, 5, 3]),
             tf.zeros([1, 2, 3]),
             tf.zeros([1, 4, 4, 2]),
@@ -215,9 +223,9 @@ def test_raw_gradient_op_checks_the_incoming_gradient(run):
 @pytest.mark.parametrize("batch, size", [(0, (3, 4)), (2, (0, 4)), (2, (3, 0))], ids=str)
 def test_empty_output_has_zero_gradients(batch, size):
     data, matrix = tf.ones([batch, 5, 6, 3]), tf.ones([batch, 2, 3])
-    output = ops.tf_stn_affine_resampler(data, matrix, size)
+    output = ops.tf_stn_affine_resampler(data, matrix, size, [])
     assert output.shape == [batch, *size, 3]
-    for gradient in ops.tf_stn_affine_resampler_grad(data, matrix, output):
+    for gradient in ops.tf_stn_affine_resampler_grad(data, matrix, output, []):
         assert (gradient.numpy() == 0).all()
 
 

@@ -10,13 +10,19 @@ import compare
 import matplotlib.image
 import memory
 import numpy as np
+import numpy_sampler
 import peers
 import pytest
 import reference
 import report
+import tensorflow as tf
 import workloads
+from peers import graph
 
-COMMAND = [sys.executable, pathlib.Path(compare.__file__), "--quick"]
+import tf_stn
+from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+
+COMMAND = [sys.executable, pathlib.Path(compare.__file__), "--quick", "--seconds", "0.0001"]
 
 
 @pytest.fixture
@@ -51,14 +57,15 @@ def results():
 
 
 def test_command_prints_a_table_and_writes_results(tmp_path):
-    options = ["--workloads", "tiny", "--rows", "forward", "call", "--peers", "addons"]
+    options = ["--suites", "images", "--workloads", "tiny", "--rows", "forward", "call"]
+    options += ["--peers", "addons"]
     folders = ["--environments", str(tmp_path / "none"), "--output", str(tmp_path)]
     process = subprocess.run(
         [*COMMAND, *options, *folders], check=True, capture_output=True, text=True
     )
     assert "Left out: addons, not installed." in process.stdout
     assert "| workload " in process.stdout
-    written = json.loads((tmp_path / "results.json").read_text())
+    written = json.loads((tmp_path / "results.json").read_text())["images"]
     assert written["missing"] == {"addons": "not installed"}
     assert written["settings"]["threads"] == 2
     measured = written["seconds"]["tiny"]["forward"]
@@ -66,6 +73,66 @@ def test_command_prints_a_table_and_writes_results(tmp_path):
     assert all(figures["median"] > 0 for figures in measured.values())
     assert 0 < measured["tf-stn"]["error"] < 1e-6
     assert set(written["seconds"]["one call"]) == set(peers.ONE_CALL.rows)
+
+
+@pytest.mark.parametrize(
+    "suite, workload, rows, names",
+    [
+        ("volumes", "tiny-volume", ["train"], ["tf-stn", "gather"]),
+        ("second-order", "tiny", ["first-order", "second-order"], ["tf-stn", "gather"]),
+        ("modes", "tiny", ["forward"], list(peers.MODES.variants)),
+    ],
+    ids=["volumes", "second order", "modes"],
+)
+def test_command_measures_a_suite_and_keeps_others(tmp_path, suite, workload, rows, names):
+    earlier = {"images": {"kept": True}}
+    (tmp_path / "results.json").write_text(json.dumps(earlier))
+    options = ["--suites", suite, "--workloads", workload, "--rows", *rows, "--peers", "gather"]
+    process = subprocess.run(
+        [*COMMAND, *options, "--output", str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert "**: time of each" in process.stdout
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["images"] == earlier["images"]
+    measured = written[suite]["seconds"][workload]
+    assert list(measured) == rows
+    for figures in measured.values():
+        assert set(names) <= set(figures)
+        assert all(f["error"] < 1e-6 and f["median"] > 0 for f in figures.values())
+
+
+def test_modes_are_compared_with_linear_zeros():
+    seconds = dict.fromkeys(peers.MODES.variants, 0.002) | {"linear zeros": 1e-3}
+    seconds["cubic wrap"] = 5e-3
+    figures = {mode: {"median": value} for mode, value in seconds.items()}
+    lines = report.mode_lines({"seconds": {"rgb": {"forward": figures}}}, "forward")
+    assert list(lines) == [("rgb", "linear"), ("rgb", "nearest"), ("rgb", "cubic")]
+    assert [(line.value, line.mark) for line in lines["rgb", "linear"]] == [
+        (1.0, "ok"),
+        *[(2.0, "ok")] * 4,
+    ]
+    assert (lines["rgb", "cubic"][-1].value, lines["rgb", "cubic"][-1].mark) == (5.0, "MISSED")
+
+
+def test_second_order_is_compared_with_first_order_and_with_peers():
+    def figures(**medians):
+        return {name: {"median": median} for name, median in medians.items()}
+
+    rows = {
+        "first-order": figures(**{"tf-stn": 1e-3, "torch NCHW": 2e-3}),
+        "second-order": figures(**{"tf-stn": 3.5e-3, "torch NCHW": 7e-3}),
+    }
+    results = {"seconds": {"rgb": rows}}
+    (line,) = report.other_lines(results)
+    assert (line.value, line.mark) == (pytest.approx(3.5), "MISSED")
+    lines = report.speed_lines(results, "second-order")
+    assert [(line.value, line.mark) for line in lines] == [(pytest.approx(2), "ok")] * 2
+    assert report.speed_lines(results, "first-order") == []
+
+
+def test_modes_are_those_of_the_package():
+    assert set(peers.INTERPOLATIONS) == set(INTERPOLATIONS)
+    assert set(peers.PADDINGS) == set(PADDINGS)
 
 
 def test_picture_shows_every_peer(tmp_path, results):
@@ -131,11 +198,20 @@ def test_tables_go_between_the_markers(tmp_path):
         assert readme.read_text() == f"before\n{first}\n\nnew\n\n{last}\nafter\n"
 
 
-@pytest.mark.parametrize("workload", [workloads.TINY, workloads.ONE_CALL])
+WORKLOADS = pytest.mark.parametrize(
+    "workload",
+    [workloads.TINY, workloads.ONE_CALL, workloads.TINY_VOLUME],
+    ids=["images", "one call", "volumes"],
+)
+
+
+@WORKLOADS
 def test_expected_results_are_those_of_the_specification(workload):
     inputs = workloads.make_inputs(workload)
     data, warp, grad_output = (inputs[name] for name in ("data", "warp", "grad_output"))
-    expected = workloads.expected_results(workload, inputs)
+    expected = {
+        row: workloads.expected_results(workload, inputs, row) for row in ("forward", "backward")
+    }
     grad_data, grad_warp = reference.resample_gradients(data, warp, grad_output)
     close = {"rtol": 1e-5, "atol": 1e-5}
     np.testing.assert_allclose(
@@ -143,8 +219,34 @@ def test_expected_results_are_those_of_the_specification(workload):
     )
     np.testing.assert_allclose(expected["backward"]["grad_data"], grad_data, **close)
     np.testing.assert_allclose(expected["backward"]["grad_warp"], grad_warp, **close)
-    grid = reference.affine_grid(inputs["theta"], workload.output_size, workload.shape[1:3])
-    np.testing.assert_allclose(warp, grid, **close)
+
+
+@WORKLOADS
+def test_points_and_gradients_of_theta_are_those_of_the_affine_grid(workload):
+    inputs = workloads.make_inputs(workload)
+    theta = tf.constant(inputs["theta"])
+    with tf.GradientTape() as tape:
+        tape.watch(theta)
+        warp = tf_stn.affine_grid(theta, workload.output_size, workload.shape[1:-1])
+        output = tf_stn.resampler(inputs["data"], warp)
+    gradient = tape.gradient(output, theta, inputs["grad_output"])
+    expected = workloads.expected_results(workload, inputs, "train")
+    np.testing.assert_allclose(warp, inputs["warp"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(gradient, expected["grad_theta"], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", peers.MODES.variants)
+def test_expected_results_of_every_mode_and_order_are_those_of_the_package(mode, rng):
+    data, grad_output = rng.random([2, 4, 5, 2]), rng.normal(size=[2, 40, 2])
+    warp = rng.integers(-7, 11, [2, 40, 2]) + rng.uniform(0.1, 0.4, [2, 40, 2])
+    sampler = numpy_sampler.Sampler(data, warp, *mode.split())
+    inputs = [tf.constant(x) for x in (data, warp, grad_output)]
+    results = graph.second_order_step(lambda d, w: tf_stn.resampler(d, w, *mode.split()), *inputs)
+    first = (sampler.sample(), *sampler.gradients(grad_output))
+    second = sampler.second_order(grad_output, 2 * first[1], 2 * first[2])
+    for (name, actual), expected in zip(results.items(), (*first, *second), strict=True):
+        actual = np.zeros(expected.shape) if actual is None else actual
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize("error", [0.5, float("nan")])
@@ -153,11 +255,13 @@ def test_wrong_results_are_not_measured(tmp_path, error):
         contestant = peers.PEERS[0]
 
         def ask(self, **request):
-            assert "prepare" in request
+            assert request["expected"] == "forward"
             return {"error": error}
 
-    with pytest.raises(RuntimeError, match=r"addons is wrong in .*, forward: by"):
-        compare.measure([Wrong()], "forward", tmp_path, compare.QUICK)
+    workloads.save(tmp_path / "tiny", workloads.TINY)
+    turns = compare.turns_of([Wrong()], "tiny", ["forward"])
+    with pytest.raises(RuntimeError, match=r"addons is wrong in tiny, forward: by"):
+        compare.measure(turns, workloads.TINY, tmp_path / "tiny", compare.QUICK)
 
 
 def test_memory_of_a_grid_is_seen(tmp_path):

@@ -1,6 +1,7 @@
 """The CPU's loops for every instruction set: held against cc/core, chosen, and kept apart."""
 
 import concurrent.futures
+import itertools
 import os
 import pathlib
 import platform
@@ -57,7 +58,7 @@ def test_loops_equal_those_of_core(build, objects, name, tmp_path):
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
     command = [*compiler(), *flags, "-c", f"tests/cc/{name}.cc", "-o", str(test_object)]
     subprocess.run(command, check=True, cwd=ROOT)
-    files = [str(file) for file in [test_object, *sum(objects.values(), [])]]
+    files = map(str, [test_object, *itertools.chain(*objects.values())])
     subprocess.run([*compiler(), *BUILDS[build], *files, "-o", str(program)], check=True)
     result = subprocess.run([program], capture_output=True, text=True)
     print(result.stdout)  # Says which instruction sets this processor lacks.

@@ -1,18 +1,28 @@
-"""Every example in a docstring and in the README runs."""
+"""Every example in a docstring, in the README and in the pages of docs runs."""
 
 import doctest
 import pathlib
 import re
+import subprocess
+import sys
 
 import keras
+import matplotlib.image
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tf_stn
+from tf_stn import transformations
+from tf_stn.__main__ import OPS
+from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__]
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name != "transformations"]
+PUBLIC += [*transformations.CLASSES, transformations.Transformation]
+SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
+SAMPLING += [tf_stn.SpatialTransformer]
 
 
 @pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)
@@ -24,10 +34,37 @@ def test_docstring_example_runs(item):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)
+@pytest.mark.parametrize("item", SAMPLING, ids=lambda item: item.__name__)
 def test_docstring_has_every_section(item):
     sections = ("Args:", "Gradients:", "Raises:", "Reference:")
     assert all(f"\n    {section}" in item.__doc__ for section in sections)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_of_a_page_run(page):
+    """In one session, as a reader would who starts at the top."""
+    text = (ROOT / "docs" / page).read_text()
+    sessions = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
+    assert len(sessions) == text.count("```") // 2, "there is code that is not run"
+    test = doctest.DocTestParser().get_doctest("\n".join(sessions), {}, page, page, 0)
+    assert test.examples, "there is no example"
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_pages_name_every_mode():
+    text = (ROOT / "docs/sampling.md").read_text()
+    for mode in (*INTERPOLATIONS, *PADDINGS):
+        assert f'| `"{mode}"`' in text
+
+
+def test_picture_of_the_modes_is_drawn(tmp_path):
+    script = ROOT / "examples/sampling_modes.py"
+    command = [sys.executable, script, "--output", tmp_path, "--size", "24"]
+    subprocess.run(command, check=True, capture_output=True)
+    picture = matplotlib.image.imread(tmp_path / "sampling.png")[..., :3]
+    is_orange = (np.abs(picture - [1.0, 0.65, 0.0]) < 0.1).all(axis=-1)
+    assert is_orange.sum() > 15 * 100  # An outline in each of the photos.
+    assert (ROOT / "docs/sampling.png").stat().st_size < 300_000
 
 
 def test_readme_example_runs():
@@ -38,11 +75,23 @@ def test_readme_example_runs():
     assert np.all(np.isfinite(names["model"](tf.zeros([1, 42, 42, 1]))))
 
 
-def test_files_named_in_the_readme_exist():
-    readme = (ROOT / "README.md").read_text()
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
-    paths = re.findall(r"^\| `([^`]+)`", readme, re.MULTILINE)
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}" for page in PAGES)])
+def test_files_that_a_page_links_to_exist(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
     assert links
+    for path in links:
+        assert ((ROOT / page).parent / path).exists(), path
+
+
+def test_paths_in_the_readme_exist():
+    paths = re.findall(r"^\| `([^`]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert paths
-    for path in (*links, *paths):
+    for path in paths:
         assert (ROOT / path).exists(), path
+
+
+def test_what_the_package_prints_of_itself_names_every_op():
+    sources = (path.read_text() for path in (ROOT / "cc/ops").glob("*.cc"))
+    registered = [name for text in sources for name in re.findall(r'REGISTER_OP\("(.*?)"\)', text)]
+    assert registered
+    assert sorted(OPS) == sorted(registered)

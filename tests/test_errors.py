@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_stn import affine_grid, affine_resampler, resampler
+from tf_stn import affine_grid, resampler
 from tf_stn._library import ops
 
 SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
-IMAGE = "[batch, height, width, channels]"
+IMAGE = "[batch, height, width, channels] or [batch, depth, height, width, channels]"
 
 WRONG_SHAPES = {
     "data without batch": (
@@ -22,7 +22,12 @@ WRONG_SHAPES = {
         (1, 4, 2),
         f"`data` must have shape {IMAGE}, received [5, 5, 3]",
     ),
-    "data of rank 5": ((1, 2, 5, 5, 3), (1, 4, 2), "received [1, 2, 5, 5, 3]"),
+    "data of rank 6": ((1, 2, 2, 5, 5, 3), (1, 4, 2), "received [1, 2, 2, 5, 5, 3]"),
+    "points in the plane for volumes": (
+        (1, 2, 5, 5, 3),
+        (1, 4, 2),
+        "`warp` must have shape [batch, ..., 3], received [1, 4, 2]",
+    ),
     "data is a scalar": ((), (1, 4, 2), f"`data` must have shape {IMAGE}, received []"),
     "warp of rank 1": ((1, 5, 5, 3), (2,), "`warp` must have shape [batch, ..., 2], received [2]"),
     "warp is a scalar": ((1, 5, 5, 3), (), "`warp` must have shape [batch, ..., 2], received []"),
@@ -31,12 +36,17 @@ WRONG_SHAPES = {
     "other batch": (
         (2, 5, 5, 3),
         (3, 4, 2),
-        "`data` and `warp` must have the same batch size, "
+        "`data` and `warp` must have the same batch size, or one of them 1, "
         "received `data` of shape [2, 5, 5, 3] and `warp` of shape [3, 4, 2]",
     ),
-    "batch of 1 against 2": ((1, 5, 5, 3), (2, 4, 2), "must have the same batch size"),
+    "batch of 0 against 2": ((0, 5, 5, 3), (2, 4, 2), "must have the same batch size"),
     "no rows": ((1, 0, 5, 3), (1, 4, 2), "must have a height and a width of at least 1"),
     "no columns": ((1, 5, 0, 3), (1, 2), "received `data` of shape [1, 5, 0, 3]"),
+    "no slices": (
+        (1, 0, 5, 5, 3),
+        (1, 4, 3),
+        "`data` must have a depth, a height and a width of at least 1 where `warp` has points",
+    ),
 }
 
 
@@ -53,7 +63,7 @@ def test_the_gradient_op_checks_the_same(run, case):
     data_shape, warp_shape, message = WRONG_SHAPES[case]
     with pytest.raises(SHAPE_ERRORS) as error:
         run(
-            ops.tf_stn_resampler_grad,
+            lambda *inputs: ops.tf_stn_resampler_grad(*inputs, []),
             tf.zeros(data_shape),
             tf.zeros(warp_shape),
             tf.zeros([*warp_shape[:-1], 3]),
@@ -67,7 +77,7 @@ def test_the_gradient_op_checks_the_same(run, case):
 def test_the_gradient_op_checks_the_incoming_gradient(run, shape):
     with pytest.raises(SHAPE_ERRORS) as error:
         run(
-            ops.tf_stn_resampler_grad,
+            lambda *inputs: ops.tf_stn_resampler_grad(*inputs, []),
             tf.zeros([2, 5, 5, 3]),
             tf.zeros([2, 4, 2]),
             tf.zeros(shape),
@@ -84,8 +94,10 @@ def test_partly_known_shapes_are_checked_as_far_as_they_go():
     assert trace([None, 5, 5, 3], [2, None, 2]).as_list() == [2, None, 3]
     assert trace([4, None, None, None], [None, None, 2]).as_list() == [4, None, None]
     assert trace([None] * 4, None).rank is None
-    with pytest.raises(ValueError, match=r"`warp` must have shape .* received \[\?, 3\]"):
-        trace(None, [None, 3])
+    with pytest.raises(ValueError, match=r"`warp` must have shape .* received \[\?, 4\]"):
+        trace(None, [None, 4])
+    with pytest.raises(ValueError, match=r"`warp` must have shape .* 3\], received \[\?, 2\]"):
+        trace([None] * 5, [None, 2])
     with pytest.raises(ValueError, match="same batch size"):
         trace([2, None, None, None], [3, None, None])
     with pytest.raises(ValueError, match="at least 1"):
@@ -119,18 +131,18 @@ def test_unknown_mode_is_refused_by_name(run, argument, value):
 def test_raw_op_refuses_an_unknown_mode(run):
     with pytest.raises(SHAPE_ERRORS, match="interpolation"):
         run(
-            lambda d, w: ops.tf_stn_resampler(d, w, interpolation="bilinear"),
+            lambda d, w: ops.tf_stn_resampler(d, w, [], interpolation="bilinear"),
             tf.zeros([1, 2, 2, 1]),
             tf.zeros([1, 1, 2]),
         )
 
 
 @pytest.mark.parametrize(
-    "shape", [(6,), (2, 5), (2, 7), (2, 3, 2), (2, 2, 2), (1, 2, 2, 3)], ids=str
+    "shape", [(6,), (2, 5), (2, 7), (2, 3, 2), (2, 2, 2), (2, 3, 3), (1, 2, 3, 2)], ids=str
 )
 def test_wrong_theta_is_refused_by_name(run, shape):
     with pytest.raises(
-        SHAPE_ERRORS, match=r"`theta` must have shape \[batch, 2, 3\] or \[batch, 6\]"
+        SHAPE_ERRORS, match=r"`theta` must have shape \[batch, \.\.\., 2, 3\] or \[batch, 6\]"
     ):
         run(lambda theta: affine_grid(theta, (2, 2), (2, 2)), np.zeros(shape, np.float32))
 
@@ -174,34 +186,50 @@ def test_raw_op_refuses_coordinates_of_the_other_type(run, op, dtype):
     if op is ops.tf_stn_resampler_grad:
         inputs.append(tf.zeros([1, 1, 1], dtype))
     with pytest.raises(SHAPE_ERRORS, match=r"`warp` must be of type .* for `data` of type"):
-        run(op, *inputs)
+        run(lambda *inputs: op(*inputs, []), *inputs)
 
 
-def test_theta_of_unknown_rank_is_one_for_each_image():
-    """With more, its rank would be that of the output, which a graph could not tell."""
+@pytest.mark.parametrize(
+    "orders, message",
+    [
+        ([-1], "must be an order from 0 to 100 for each of x, y and z, received [-1]"),
+        ([0, 101], "received [0, 101]"),
+        ([0, 0, 0, 0], "received [0, 0, 0, 0]"),
+        ([0, 0, 1], "must have no order in z for images"),
+    ],
+    ids=str,
+)
+def test_raw_ops_refuse_wrong_orders_of_a_derivative(run, orders, message):
+    inputs = [tf.zeros([1, 2, 2, 1]), tf.zeros([1, 1, 2]), tf.zeros([1, 1, 1])]
+    for op, count in ((ops.tf_stn_resampler, 2), (ops.tf_stn_resampler_grad, 3)):
+        with pytest.raises(SHAPE_ERRORS) as error:
+            run(lambda *inputs, op=op: op(*inputs, [], derivative=orders), *inputs[:count])
+        assert message in str(error.value)
 
-    @tf.function(input_signature=[tf.TensorSpec(None)])
-    def warp(theta):
-        return affine_resampler(tf.ones([1, 4, 4, 1]), theta)
 
-    assert warp(tf.eye(2, 3)[None]).shape == [1, 4, 4, 1]
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        warp(tf.eye(2, 3)[None, None])
+SECOND_ORDER = {
+    "grad_output": ((1, 4, 2), (1, 5, 5, 3), (2, 4, 2), "`grad_output` must have shape"),
+    "grad_grad_data of another batch": (
+        (2, 4, 3),
+        (2, 5, 5, 3),
+        (2, 4, 2),
+        "`grad_grad_data` must have shape of `data`, [1, 5, 5, 3], or [0], received [2, 5, 5, 3]",
+    ),
+    "grad_grad_warp of another rank": (
+        (2, 4, 3),
+        (1, 5, 5, 3),
+        (2, 4, 1, 2),
+        "`grad_grad_warp` must have shape of `warp`, [2, 4, 2], or [0], received [2, 4, 1, 2]",
+    ),
+}
 
 
-def test_gradient_of_third_order_says_that_it_needs_a_rank():
-    @tf.function(input_signature=[tf.TensorSpec(None), tf.TensorSpec(None)])
-    def third_order(data, warp):
-        with tf.GradientTape() as outermost:
-            outermost.watch(warp)
-            with tf.GradientTape() as outer:
-                outer.watch(warp)
-                with tf.GradientTape() as inner:
-                    inner.watch(warp)
-                    output = resampler(data, warp, "cubic")
-                gradient = inner.gradient(output, warp)
-            gradient = outer.gradient(gradient, warp)
-        return outermost.gradient(gradient, warp)
-
-    with pytest.raises(ValueError, match="`data` must be of known rank"):
-        third_order(tf.ones([1, 3, 3, 1]), tf.ones([1, 2, 2]))
+@pytest.mark.parametrize("case", SECOND_ORDER)
+def test_the_op_of_second_order_checks_the_same(run, case):
+    *shapes, message = SECOND_ORDER[case]
+    with pytest.raises(SHAPE_ERRORS) as error:
+        run(
+            lambda *inputs: ops.tf_stn_resampler_grad_grad(*inputs, []),
+            *[tf.zeros(shape) for shape in ((1, 5, 5, 3), (2, 4, 2), *shapes)],
+        )
+    assert message in str(error.value)

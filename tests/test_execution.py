@@ -13,7 +13,15 @@ from tf_stn import _library, affine_grid, resampler
 from tf_stn._library import ops
 from tf_stn.resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
 
-OPS = ("TfStn>Resampler", "TfStn>ResamplerGrad")
+OPS = {
+    "TfStn>Resampler": ops.tf_stn_resampler,
+    "TfStn>ResamplerGrad": ops.tf_stn_resampler_grad,
+    "TfStn>ResamplerGradGrad": ops.tf_stn_resampler_grad_grad,
+    "TfStn>AffineResampler": ops.tf_stn_affine_resampler,
+    "TfStn>AffineResamplerGrad": ops.tf_stn_affine_resampler_grad,
+}
+# What Python finds out by itself: types, and how many fill values there are.
+INFERRED = {"T", "Twarp", "Tmatrix", "num_fill"}
 WITHOUT_GPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -33,7 +41,7 @@ def test_every_advertised_type_and_mode_has_a_kernel(op):
     }
     assert advertised == registered == set(DATA_TYPES)
     on_cpu = [k for k in kernels.get_registered_kernels_for_op(op).kernel if k.device_type == "CPU"]
-    assert len(on_cpu) == len(advertised) * len(attribute(op, "Twarp").type)
+    assert len(on_cpu) == len(advertised) * 2  # Coordinates of the wrong type say so.
     assert [s.decode() for s in attribute(op, "interpolation").s] == list(INTERPOLATIONS)
     assert [s.decode() for s in attribute(op, "padding").s] == list(PADDINGS)
 
@@ -47,11 +55,10 @@ def test_every_mode_is_documented(mode):
 @pytest.mark.parametrize("op", OPS)
 def test_every_argument_of_the_op_is_documented(op):
     """In the generated Python, an argument's line is followed by its indented description."""
-    wrapper = {OPS[0]: ops.tf_stn_resampler, OPS[1]: ops.tf_stn_resampler_grad}[op]
-    lines = wrapper.__doc__.splitlines()
+    lines = OPS[op].__doc__.splitlines()
     definition = op_def_registry.get(op)
     names = [argument.name for argument in [*definition.input_arg, *definition.attr]]
-    for name in set(names) - {"T", "Twarp"}:
+    for name in set(names) - INFERRED:
         (where,) = (i for i, line in enumerate(lines) if line.startswith(f"    {name}: "))
         assert lines[where + 1].startswith(" " * 6), f"{name} has no description"
 
@@ -116,6 +123,19 @@ for dtype in ("float16", "bfloat16", "float32", "float64"):
         gradients = tape.gradient(output, [data, warp], tf.cast(output * 2 + 1, dtype))
         for tensor in (output, *gradients):
             digest.update(tensor.numpy().tobytes())
+    for images, grids in ((2, 2), (1, 3), (3, 1)):
+        data = tf.cast(rng.normal(size=[images, 23, 31, 5]), dtype)
+        warp = tf.constant(rng.normal(scale=20, size=[grids, 2000, 2]), tf.float32)
+        for mode in (("linear", "zeros"), ("cubic", "reflect"), ("nearest", "wrap")):
+            with tf.GradientTape() as outer:
+                outer.watch([data, warp])
+                with tf.GradientTape() as tape:
+                    tape.watch([data, warp])
+                    output = tf_stn.resampler(data, warp, *mode)
+                gradients = tape.gradient(output, [data, warp])
+            second = outer.gradient(gradients, [data, warp], [data, warp])
+            for tensor in (output, *gradients, *second):
+                digest.update(tensor.numpy().tobytes())
 print(digest.hexdigest())
 """
 
@@ -138,9 +158,9 @@ def test_result_is_the_same_bits_in_every_run(on_cpu, rng):
     data = tf.constant(rng.normal(size=[1, 50, 50, 3]), tf.float32)
     warp = tf.constant(rng.uniform(0, 50, [1, 20000, 2]), tf.float32)
     grad_output = tf.constant(rng.normal(size=[1, 20000, 3]), tf.float32)
-    first = ops.tf_stn_resampler_grad(data, warp, grad_output)
+    first = ops.tf_stn_resampler_grad(data, warp, grad_output, [])
     for _ in range(10):
-        again = ops.tf_stn_resampler_grad(data, warp, grad_output)
+        again = ops.tf_stn_resampler_grad(data, warp, grad_output, [])
         for a, b in zip(first, again):
             np.testing.assert_array_equal(a, b)
 
@@ -155,7 +175,7 @@ for dtype in ("float16", "bfloat16", "float32", "float64"):
     coordinates = "float64" if dtype == "float64" else "float32"
     warp = tf.random.uniform([2, 20000, 2], -1, 9, coordinates)
     grad_output = tf.cast(tf.random.normal([2, 20000, 3]), dtype)
-    runs = [ops.tf_stn_resampler_grad(data, warp, grad_output) for _ in range(5)]
+    runs = [ops.tf_stn_resampler_grad(data, warp, grad_output, []) for _ in range(5)]
     for run in runs[1:]:
         for first, again in zip(runs[0], run):
             assert first.numpy().tobytes() == again.numpy().tobytes(), dtype
@@ -174,7 +194,7 @@ def test_op_runs_on_the_device_asked_for(request, dtype):
     data = tf.ones([1, 2, 2, 1], dtype)
     warp = tf.zeros([1, 3, 2], "float64" if dtype == tf.float64 else "float32")
     output = resampler(data, warp)
-    for tensor in (output, *ops.tf_stn_resampler_grad(data, warp, output)):
+    for tensor in (output, *ops.tf_stn_resampler_grad(data, warp, output, [])):
         assert ("GPU" if is_gpu else "CPU") in tensor.device
 
 
@@ -231,10 +251,10 @@ def test_graph_kernel_makes_only_the_outputs_that_are_consumed(on_cpu, needed):
 def test_gradient_not_asked_for_is_an_empty_vector(on_cpu, run, rng, compute_data, compute_warp):
     data, warp = rng.normal(size=[1, 4, 4, 2]), rng.uniform(0, 3, [1, 5, 2])
     grad_output = rng.normal(size=[1, 5, 2])
-    full = ops.tf_stn_resampler_grad(data, warp, grad_output)
+    full = ops.tf_stn_resampler_grad(data, warp, grad_output, [])
     part = run(
         lambda *inputs: ops.tf_stn_resampler_grad(
-            *inputs, compute_grad_data=compute_data, compute_grad_warp=compute_warp
+            *inputs, [], compute_grad_data=compute_data, compute_grad_warp=compute_warp
         ),
         data, warp, grad_output,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from tf_stn import _build_info
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = ["cc/kernels/resampler_gpu.cu.cc", "cc/kernels/resampler_grad_gpu.cu.cc"]
 TABLE = ROOT / "benchmarks/gpu_kernels.csv"
-OPS = ["Resampler", "ResamplerGrad", "AffineResampler", "AffineResamplerGrad"]
+OPS = ["Resampler", "ResamplerGrad", "ResamplerGradGrad", "AffineResampler", "AffineResamplerGrad"]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
 HOST_BUILDS = {
     "plain": ["-O2", "-Werror"],

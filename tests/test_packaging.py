@@ -44,7 +44,11 @@ def test_public_names():
         "SpatialTransformer",
         "affine_grid",
         "affine_resampler",
+        "distance_outside",
+        "fraction_outside",
+        "library_path",
         "resampler",
+        "transformations",
     ]
     assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
 
@@ -199,8 +203,8 @@ def test_concurrent_calls_do_not_disturb_each_other(rng):
 
 def test_dependencies_point_in_one_direction():
     """From layers to transformations, grids, resampler and _library, never upwards."""
-    order = ["_library", "resampler", "grids", "affine_resampler", "transformations", "layers"]
-    order += ["__init__", "__main__"]
+    order = ["_library", "resampler", "grids", "gradients", "affine_resampler", "outside"]
+    order += ["transformations", "layers", "__init__", "__main__"]
     for path in (ROOT / "tf_stn").glob("*.py"):
         if path.stem == "_build_info":
             continue

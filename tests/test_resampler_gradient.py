@@ -137,15 +137,3 @@ def test_points_that_share_a_pixel_add_up():
     expected = np.zeros([1, 3, 3, 2])
     expected[0, 1, 1] = [20, 25]
     np.testing.assert_array_equal(gradients(data, warp, grad_output)[0], expected)
-
-
-def test_gradient_of_a_gradient_is_refused_aloud(rng):
-    data, warp = tf.constant(rng.normal(size=[1, 3, 3, 1])), tf.constant([[[0.5, 0.5]]])
-    with tf.GradientTape() as outer:
-        outer.watch(warp)
-        with tf.GradientTape() as inner:
-            inner.watch(warp)
-            output = resampler(data, warp)
-        gradient = inner.gradient(output, warp)
-    with pytest.raises(LookupError, match="ResamplerGrad"):
-        outer.gradient(gradient, warp)

@@ -5,8 +5,11 @@ from typing import Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
 from tf_stn import gradients as gradients  # Registers them.
+from tf_stn import transformations
+from tf_stn._library import library_path
 from tf_stn.affine_resampler import affine_resampler
 from tf_stn.grids import affine_grid
+from tf_stn.outside import distance_outside, fraction_outside
 from tf_stn.resampler import resampler
 
 # Without a Keras that can be imported, the rest still works. Imported here all the same, since a
@@ -16,7 +19,16 @@ with contextlib.suppress(ImportError):
 
 __version__ = "0.1.0"
 
-__all__ = ["SpatialTransformer", "affine_grid", "affine_resampler", "resampler"]
+__all__ = [
+    "SpatialTransformer",
+    "affine_grid",
+    "affine_resampler",
+    "distance_outside",
+    "fraction_outside",
+    "library_path",
+    "resampler",
+    "transformations",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -74,6 +74,17 @@ def cpu_isa() -> str:
     return function().decode()
 
 
+def library_path() -> str:
+    """Returns the path of the compiled library, for `tf.load_op_library`.
+
+    A program that runs an exported model needs the ops in it, and none of this package's Python.
+
+    >>> tf_stn.library_path().endswith("_tf_stn.so")
+    True
+    """
+    return str(LIBRARY)
+
+
 def _load() -> types.ModuleType:
     check_cpu_isa(os.environ.get("TF_STN_CPU_ISA"))
     try:

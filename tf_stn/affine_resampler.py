@@ -32,17 +32,29 @@ def image_size(argument: str, images: tf.Tensor, rank: int = 2) -> tuple[int, ..
     late = tf.shape(images)
     check = tf.debugging.Assert(tf.reduce_all(late[1:-1] > 0), [expected, late])
     with tf.control_dependencies([check]):
-        return tf.ensure_shape(tf.identity(late[1:-1]), [rank])
+        sides = tf.identity(late[1:-1])
+    sides.set_shape([rank])
+    return sides
 
 
-def _rank_of(data: tf.Tensor, theta: tf.Tensor) -> int:
-    """Returns the number of spatial axes of `data`, by `theta` where it is not known yet."""
+def _rank_of(data: tf.Tensor, theta: tf.Tensor, output_size: Size | None) -> int:
+    """Returns the number of spatial axes of `data`, by the others where it is not known yet."""
     if data.shape.rank not in (None, 4, 5):
         raise ValueError(
             "`data` must have shape [batch, height, width, channels] or [batch, depth, height, "
             f"width, channels], received {data.shape.as_list()}"
         )
-    return spatial_rank(theta) if data.shape.rank is None else data.shape.rank - 2
+    return spatial_rank(theta, output_size) if data.shape.rank is None else data.shape.rank - 2
+
+
+def _with_rank(data: tf.Tensor, rank: int) -> tf.Tensor:
+    """Returns `data`, of `rank` spatial axes, as a tensor that knows it; else an error later."""
+    if data.shape.rank is not None:
+        return data
+    late, expected = tf.shape(data), f"`data` must have shape {_IMAGES[rank][0]}, received"
+    check = tf.debugging.Assert(tf.equal(tf.size(late), rank + 2), [expected, late])
+    with tf.control_dependencies([check]):
+        return tf.ensure_shape(data, [None] * (rank + 2))
 
 
 def affine_resampler(
@@ -110,7 +122,8 @@ def affine_resampler(
     with tf.name_scope(name or "affine_resampler"):
         data = to_data(data)
         theta = to_coordinates(theta, coordinate_type(data.dtype), "theta")
-        rank = _rank_of(data, theta)
+        rank = _rank_of(data, theta, output_size)
+        data = _with_rank(data, rank)
         input_size = image_size("data", data, rank)
         output_size = input_size if output_size is None else output_size
         matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners)

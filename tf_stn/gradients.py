@@ -33,9 +33,10 @@ def _unneeded(op: tf.Operation) -> Sequence[int]:
 
 
 def _keep_needed(op: tf.Operation, gradients: Tensors) -> Tensors:
-    """Returns a gradient for each input; `gradients` may lack the last if it is not needed."""
+    """Returns one gradient for each input; those that are not there were not needed."""
     unneeded = _unneeded(op)
-    return [None if i in unneeded else gradients[i] for i in range(len(op.inputs))]
+    gradients = [*gradients, *[None] * (len(op.inputs) - len(gradients))]
+    return [None if i in unneeded else gradient for i, gradient in enumerate(gradients)]
 
 
 def _is_present(gradient: tf.Tensor | None) -> bool:
@@ -43,30 +44,29 @@ def _is_present(gradient: tf.Tensor | None) -> bool:
     return gradient is not None and gradient.shape.rank != 1
 
 
-def _spatial_rank(data: tf.Tensor, coordinates: int | None) -> int:
-    """Returns the number of spatial axes, by that of coordinates where `data` does not say."""
-    rank = coordinates if data.shape.rank is None else data.shape.rank - 2
-    if rank is None:
-        raise ValueError(
-            f"`data` must be of known rank for gradients of this order, received shape {data.shape}"
-        )
-    return rank
+def _rank_of(data: tf.Tensor, points: tf.Tensor) -> int:
+    """Returns the number of spatial axes of `data`; `points` end in an axis as long, if known."""
+    if data.shape.rank is not None:
+        return data.shape.rank - 2
+    if points.shape.rank is not None and points.shape[-1] is not None:
+        return points.shape[-1]
+    raise ValueError(
+        "A gradient of this order needs to know whether `data` are images or volumes when the "
+        "graph is made, received shapes without a rank; tf.ensure_shape can tell"
+    )
 
 
 def _orders(derivative: Sequence[int], data: tf.Tensor, warp: tf.Tensor) -> list[int]:
-    """Returns an order of derivative for each coordinate, zero where there is none."""
-    return [*derivative, 0, 0, 0][: _spatial_rank(data, warp.shape[-1])]
+    """Returns an order for each coordinate, zero where attribute `derivative` leaves it out."""
+    return [*derivative, 0, 0, 0][: _rank_of(data, warp)]
 
 
-def _along_each_coordinate(orders: Sequence[int]) -> list[list[int]]:
-    """Returns `orders`, one higher along x, along y and so on."""
-    return [[order + (i == k) for i, order in enumerate(orders)] for k in range(len(orders))]
-
-
-def _sum_to_channels(tensor: tf.Tensor) -> tf.Tensor:
-    """Returns the sum over all axes but the last; as in the ops, half types have float32 sums."""
-    terms = tf.cast(tensor, coordinate_type(tensor.dtype))
-    return tf.cast(tf.reduce_sum(terms, axis=tf.range(tf.rank(tensor) - 1)), tensor.dtype)
+def _sum_to_channels(gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of both's product over all points; of half types, in float32."""
+    dtype = coordinate_type(gradient.dtype)
+    product = tf.cast(gradient, dtype) * tf.cast(weight, dtype)
+    total = tf.reduce_sum(product, axis=tf.range(tf.rank(product) - 1))
+    return tf.cast(total, gradient.dtype)
 
 
 def _image_of_ones(data: tf.Tensor) -> tf.Tensor:
@@ -110,7 +110,7 @@ def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     gradients = list(gradients)
     if fill and 2 not in unneeded:
         outside = _outside(data, warp, modes, derivative)
-        gradients.append(_sum_to_channels(grad_output * outside))
+        gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
 
@@ -131,7 +131,7 @@ def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     if fill and 3 not in unneeded:
         inside = ops.tf_stn_affine_resampler(_image_of_ones(data), matrix, output_size, [], **modes)
         outside = _weight_outside(inside, is_derivative=False)
-        gradients.append(_sum_to_channels(grad_output * outside))
+        gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
 
@@ -171,7 +171,9 @@ def compose_second_order(
     if _is_present(grad_grad_warp):
         directions = tf.cast(grad_grad_warp, data.dtype)
         orders = _orders(derivative, data, warp)
-        for coordinate, order in enumerate(_along_each_coordinate(orders)):
+        for coordinate in range(len(orders)):
+            order = [*orders]
+            order[coordinate] += 1
             attributes = {"derivative": order, **modes}
             direction = directions[..., coordinate, None]
             along_data, along_warp = ops.tf_stn_resampler_grad(
@@ -198,9 +200,11 @@ def _second_order_of_fill(
     orders = _orders(derivative, data, warp)
     directions = tf.cast(grad_grad_warp, data.dtype)
     total = tf.zeros_like(fill)
-    for coordinate, order in enumerate(_along_each_coordinate(orders)):
+    for coordinate in range(len(orders)):
+        order = [*orders]
+        order[coordinate] += 1
         weight = directions[..., coordinate, None] * _outside(data, warp, modes, order)
-        total += _sum_to_channels(grad_output * weight)
+        total += _sum_to_channels(grad_output, weight)
     return total
 
 
@@ -232,19 +236,68 @@ def _resampler_grad(
 
 
 @tf.RegisterGradient("TfStn>ResamplerGradGrad")
-def _resampler_grad_grad(op: tf.Operation, *grad_outputs: tf.Tensor) -> Tensors:
-    inputs = list(op.inputs)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = compose_second_order(*inputs[:5], inputs[5:], _modes(op))
-    pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if _is_present(pair[1])]
-    gradients = tape.gradient(
-        [output for output, _ in pairs],
-        inputs,
-        output_gradients=[gradient for _, gradient in pairs],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
-    return _keep_needed(op, gradients)
+def _resampler_grad_grad(
+    op: tf.Operation,
+    grad_data: tf.Tensor,
+    grad_warp: tf.Tensor,
+    grad_grad_output: tf.Tensor,
+) -> Tensors:
+    """Returns the gradients of third order, which are sums of second ones.
+
+    What the op differentiates is, with a sample's derivative `d/ds` in the direction of
+    `grad_grad_warp`, `H(g) = <g, sample of grad_grad_data + d/ds sample of data>`, for `g` the
+    `grad_output`. So its gradient is that of
+
+        H(grad_grad_output)                     for output grad_grad_output,
+        d/dr H(grad_output)                     for output grad_warp, which is the direction r, and
+        <grad_output, d/ds sample of grad_data> for output grad_data.
+
+    Written out rather than taken with a tape: none records inside an accumulator of
+    forward-mode derivatives, which calls this function too.
+    """
+    data, warp, grad_output, direction_of_data, direction, *fill = op.inputs
+    modes = _modes(op)
+    orders = [0] * _rank_of(data, warp)
+    totals = [tf.zeros_like(tensor) for tensor in op.inputs]
+
+    def add(gradient, derivative):
+        """Adds the gradients of H, and returns that in `gradient`."""
+        arguments = (data, warp, gradient, direction_of_data, direction, fill, modes, derivative)
+        of_data, of_warp, of_gradient = compose_second_order(*arguments)
+        of_direction_of_data, of_direction = ops.tf_stn_resampler_grad(
+            data, warp, gradient, fill, derivative=derivative, **modes
+        )
+        totals[0] += of_data
+        totals[1] += of_warp
+        if _is_present(direction_of_data):
+            totals[3] += of_direction_of_data
+        if _is_present(direction):
+            totals[4] += of_direction
+        if fill:
+            totals[5] += _second_order_of_fill(
+                data, warp, gradient, direction, fill[0], modes, derivative
+            )
+        return of_gradient
+
+    if _is_present(grad_grad_output):
+        add(grad_grad_output, orders)
+    if _is_present(grad_warp):
+        for coordinate in range(len(orders)):
+            order = [*orders]
+            order[coordinate] += 1
+            factor = tf.cast(grad_warp, data.dtype)[..., coordinate, None]
+            totals[2] += factor * add(factor * grad_output, order)
+    if _is_present(grad_data) and _is_present(direction):
+        _, of_warp, of_output = compose_second_order(
+            grad_data, warp, grad_output, None, direction, [], modes, orders
+        )
+        _, of_direction = ops.tf_stn_resampler_grad(
+            grad_data, warp, grad_output, [], compute_grad_data=False, **modes
+        )
+        totals[1] += of_warp
+        totals[2] += of_output
+        totals[4] += of_direction
+    return _keep_needed(op, totals)
 
 
 @tf.RegisterGradient("TfStn>AffineResamplerGrad")
@@ -253,7 +306,7 @@ def _affine_resampler_grad(
 ) -> Tensors:
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    rank = _spatial_rank(data, matrix.shape[-2])
+    rank = _rank_of(data, matrix[..., -1])
     size = tf.shape(grad_output)[-1 - rank : -1]
     # Points are affine in the matrix, so their direction is mapped as they are.
     warp = map_pixels(matrix, size, rank)

@@ -19,10 +19,6 @@ _THETAS = {
     2: "`theta` must have shape [batch, ..., 2, 3] or [batch, 6], received",
     3: "`theta` must have shape [batch, ..., 3, 4] or [batch, 12], received",
 }
-_THETA_OF_UNKNOWN_RANK = (
-    "`theta` must have shape [batch, 2, 3] or [batch, 6] where its rank is not known when the "
-    "graph is made, received"
-)
 
 
 def check_size(argument: str, size: Sequence[int], rank: int = 2) -> tuple[int, ...]:
@@ -63,11 +59,22 @@ def _parse_size(argument: str, size: Size, rank: int) -> tuple[int, ...] | tf.Te
     return check_size(argument, static, rank)
 
 
-def spatial_rank(theta: tf.Tensor) -> int:
-    """Returns 3 for transformations of volumes, and 2 for all others."""
+def _known_sides(size: Size | None) -> int | None:
+    """Returns how many sides `size` has, if that is known."""
+    if tf.is_tensor(size):
+        return size.shape[0] if size.shape.rank == 1 else None
+    return len(size) if isinstance(size, (Sequence, np.ndarray)) else None
+
+
+def spatial_rank(theta: tf.Tensor, output_size: Size | None) -> int:
+    """Returns 3 for transformations of volumes, and 2 for all others.
+
+    Where the shape of `theta` is not known, `output_size` decides.
+    """
     shape = theta.shape
-    is_of_volumes = shape.rank is not None and shape.rank > 1 and shape[-1] in (4, 12)
-    return 3 if is_of_volumes else 2
+    if shape.rank in (None, 0) or shape[-1] is None:
+        return 3 if _known_sides(output_size) == 3 else 2
+    return 3 if (shape.rank == 2 and shape[-1] == 12) or (shape.rank > 2 and shape[-1] == 4) else 2
 
 
 def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
@@ -87,20 +94,19 @@ def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
     late = tf.shape(theta)
     if shape.rank is None or not shape[1:].is_fully_defined():
         ends = tf.concat([[-1, -1], late], axis=0)[-2:]
-        # Several transformations of an image are known by the rank alone.
-        is_rank = tf.rank(theta) > 2 if shape.rank is not None else tf.rank(theta) == 3
-        is_matrix = is_rank & tf.reduce_all(ends == matrix)
+        is_matrix = (tf.rank(theta) > 2) & tf.reduce_all(ends == matrix)
         is_flat = (tf.rank(theta) == 2) & tf.reduce_all(ends[-1:] == flat)
-        expected = _THETAS[rank] if shape.rank is not None else _THETA_OF_UNKNOWN_RANK
-        check = tf.debugging.Assert(is_matrix | is_flat, [expected, late])
+        check = tf.debugging.Assert(is_matrix | is_flat, [_THETAS[rank], late])
         with tf.control_dependencies([check]):
             theta = tf.identity(theta)
     if shape.rank is None:
-        return tf.reshape(theta, tf.concat([[-1], matrix], axis=0))
+        late_start = late[: tf.maximum(1, tf.rank(theta) - 2)]
+        return tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
     static = shape[:1] if shape.rank == 2 else shape[:-2]
     late_start = late[:1] if shape.rank == 2 else late[:-2]
     theta = tf.reshape(theta, tf.concat([late_start, matrix], axis=0))
-    return tf.ensure_shape(theta, static + matrix)
+    theta.set_shape(static + matrix)  # An op for that has no forward mode in graphs.
+    return theta
 
 
 def _to_pixels(
@@ -172,7 +178,7 @@ def map_pixels(matrix: tf.Tensor, size: Sequence[int] | tf.Tensor, rank: int) ->
     # Not a matrix product, which some GPUs compute in ten bits of precision by default.
     for _ in range(rank):
         matrix = tf.expand_dims(matrix, -3)
-    *steps, total = tf.unstack(matrix, axis=-1)
+    *steps, total = tf.unstack(matrix, num=rank + 1, axis=-1)
     pixels = pixel_axes(size, rank, matrix.dtype)
     # From the slowest axis on, as the compiled loops add them.
     for step, pixel in reversed(list(zip(steps, pixels, strict=True))):
@@ -234,6 +240,47 @@ def affine_grid(
     """
     with tf.name_scope(name or "affine_grid"):
         theta = tf.convert_to_tensor(theta, dtype_hint=tf.float32)
-        rank = spatial_rank(theta)
+        rank = spatial_rank(theta, output_size)
         matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners)
         return map_pixels(matrix, size, rank)
+
+
+def _spans(size: Sequence[int] | tf.Tensor, align_corners: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns for x, y[, z] the number of pixels, and from -1 to 1 how many there are, float64."""
+    size = tf.cast(size, tf.float64)[::-1]
+    return size, size - 1 if align_corners else size
+
+
+def normalised_points(
+    output_size: Size, rank: int, align_corners: bool, dtype: tf.DType
+) -> tf.Tensor:
+    """Returns the normalised coordinates of an output's pixels, `[*output_size, rank]`."""
+    size = _parse_size("output_size", output_size, rank)
+    sizes, spans = _spans(size, align_corners)
+    axes = pixel_axes(size, rank, tf.float64)
+    points = [
+        (2 * axis - (sizes[i] - 1)) / tf.maximum(spans[i], 1.0) for i, axis in enumerate(axes)
+    ]
+    shape = tf.cast(size, tf.int32)
+    return tf.cast(tf.stack([tf.broadcast_to(p, shape) for p in points], axis=-1), dtype)
+
+
+def from_identity(
+    moved: tf.Tensor, output_size: Size, input_size: Size, align_corners: bool
+) -> tf.Tensor:
+    """Returns the warp that moves an output's pixels by so much, from where the identity has them.
+
+    Exact where nothing moves, which a sum of normalised coordinates is not.
+
+    Args:
+      moved: Normalised, `[batch, *output_size, rank]`.
+      output_size: As in `affine_grid`.
+      input_size: As in `affine_grid`.
+      align_corners: As in `affine_grid`.
+    """
+    rank = moved.shape[-1]
+    identity = tf.eye(rank, rank + 1, dtype=moved.dtype)[None]
+    _, spans = _spans(_parse_size("input_size", input_size, rank), align_corners)
+    return affine_grid(identity, output_size, input_size, align_corners) + moved * tf.cast(
+        spans / 2, moved.dtype
+    )

@@ -1,14 +1,58 @@
 """The spatial transformer as a Keras layer."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_stn import transformations
 from tf_stn.affine_resampler import affine_resampler, image_size
 from tf_stn.grids import check_size
-from tf_stn.resampler import check_modes, coordinate_type
+from tf_stn.outside import distance_outside, fraction_outside
+from tf_stn.resampler import check_mode, check_modes, coordinate_type, resampler
+
+for _transformation in transformations.CLASSES:
+    keras.saving.register_keras_serializable(package="tf_stn")(_transformation)
+
+
+def _check_count(num_transformers: int | None) -> int | None:
+    is_count = isinstance(num_transformers, int) and not isinstance(num_transformers, bool)
+    if num_transformers is not None and not (is_count and num_transformers > 0):
+        raise ValueError(
+            f"`num_transformers` must be a positive integer or None, received {num_transformers!r}"
+        )
+    return num_transformers
+
+
+def _check_bound(
+    bound: float | Sequence[float] | None, num_parameters: int
+) -> float | list[float] | None:
+    if bound is None:
+        return None
+    values = np.array(bound, np.float64)
+    if values.shape not in ((), (num_parameters,)) or not (values > 0).all():
+        raise ValueError(
+            f"`bound` must be a positive number, or {num_parameters} of them, one for each "
+            f"parameter, received {bound!r}"
+        )
+    return values.tolist()
+
+
+def _start(
+    transformation: transformations.Transformation, start: str, num_transformers: int
+) -> list[float]:
+    """Returns the parameters that all transformers start from, one after the other."""
+    check_mode("start", start, ("identity", "tiled"))
+    if start == "identity":
+        return [float(value) for value in transformation.identity_parameters] * num_transformers
+    if not hasattr(transformation, "tiled_parameters"):
+        raise ValueError(
+            "`start` can be 'tiled' for the transformation 'attention' alone, received "
+            f"{type(transformation).__name__}"
+        )
+    return [float(value) for value in transformation.tiled_parameters(num_transformers)]
 
 
 @keras.saving.register_keras_serializable(package="tf_stn")
@@ -34,18 +78,39 @@ class SpatialTransformer(keras.layers.Layer):
     dtype policy, since coordinates in half precision miss pixels.
 
     Args:
-      localisation: A layer or model from `[batch, height, width, channels]` to
-        `[batch, features]`.
-      output_size: `(height, width)` of the output. None (default): those of the input.
-      transformation: What the predicted parameters mean. `"affine"` (default): the six entries
-        of θ.
+      localisation: A layer or model from the inputs to `[batch, features]`, or for a dense
+        displacement to `[batch, height, width, features]`, of any height and width.
+      output_size: `(height, width)` of the output, or `(depth, height, width)`. None (default):
+        those of the input.
+      transformation: What the predicted parameters mean: `"translation"`, `"attention"`,
+        `"rigid"`, `"similarity"`, `"affine"` (default), `"projective"`, `"thin_plate_spline"`,
+        `"dense_displacement"`, or an instance of these or of your own class; see
+        `tf_stn.transformations`. Those of volumes are instances with `rank=3`.
       interpolation: As in `tf_stn.resampler`; default `"linear"`.
       padding: As in `tf_stn.resampler`; default `"zeros"`.
       align_corners: As in `tf_stn.affine_grid`; default True.
+      num_transformers: How many transformations of each input are predicted, by one localisation
+        net; default None: one, and no axis for it.
+      stack: Where the outputs of several are: `"transformers"` (default): on an axis of their own
+        after the batch; `"channels"`: one after the other among the channels.
+      start: The parameters that training starts from. `"identity"` (default); `"tiled"`: several
+        windows of `"attention"` start side by side.
+      bound: How far a parameter may get from where it starts: `start + bound tanh((p - start) /
+        bound)`. A number, or one for each parameter; default None: as far as it likes. Cures
+        transformations that leave the image and never come back.
+      gradient_scale: By what the gradient is multiplied on its way to `localisation` and the
+        dense layer; default 1. Less than 1 cures transformations that jump about while the rest
+        of the network still learns.
+      identity_penalty: Adds so many times the mean square of (parameters - start) to the losses;
+        default 0.
+      outside_penalty: Adds so many times `tf_stn.distance_outside` to the losses; default 0.
+        Stores the grid, as the next one.
+      track_outside: Whether the metric `fraction_outside` is kept; default False.
       **kwargs: As in `keras.layers.Layer`: `name`, `dtype`, `trainable`.
 
     Input shape:
-      `[batch, height, width, channels]`, floating point. What `localisation` does not need to
+      `[batch, height, width, channels]`, or volumes `[batch, depth, height, width, channels]` for
+      a transformation of rank 3; floating point. What `localisation` does not need to
       know may be unknown: with global pooling in it, all but the channels.
 
     Output shape:
@@ -68,10 +133,18 @@ class SpatialTransformer(keras.layers.Layer):
         self,
         localisation: keras.layers.Layer,
         output_size: tuple[int, int] | None = None,
-        transformation: str = "affine",
+        transformation: str | transformations.Transformation = "affine",
         interpolation: str = "linear",
         padding: str = "zeros",
         align_corners: bool = True,
+        num_transformers: int | None = None,
+        stack: str = "transformers",
+        start: str = "identity",
+        bound: float | Sequence[float] | None = None,
+        gradient_scale: float = 1.0,
+        identity_penalty: float = 0.0,
+        outside_penalty: float = 0.0,
+        track_outside: bool = False,
         **kwargs: Any,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -86,85 +159,207 @@ class SpatialTransformer(keras.layers.Layer):
             )
         check_modes(interpolation, padding)
         self.localisation = localisation
-        self.output_size = None if output_size is None else check_size("output_size", output_size)
         self.transformation = transformation
+        self._transformation = transformations.get(transformation)
+        self._rank = self._transformation.rank
+        self.output_size = (
+            None if output_size is None else check_size("output_size", output_size, self._rank)
+        )
         self.interpolation = interpolation
         self.padding = padding
         self.align_corners = align_corners
         self.supports_jit = False  # There is no XLA kernel.
 
-        self._transformation = transformations.get(transformation)
+        check_mode("stack", stack, ("transformers", "channels"))
+        self.num_transformers = _check_count(num_transformers)
+        self.stack = stack
+        self.start = start
+        self._start = _start(self._transformation, start, num_transformers or 1)
+        self.bound = _check_bound(bound, self._transformation.num_parameters)
+        self.gradient_scale = gradient_scale
+        self.identity_penalty = identity_penalty
+        self.outside_penalty = outside_penalty
+        self.track_outside = track_outside
+        if track_outside:
+            self.fraction_outside = keras.metrics.Mean(name="fraction_outside")
         self.regression = keras.layers.Dense(
-            self._transformation.num_parameters,
+            len(self._start),
             kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(self._transformation.identity_parameters),
+            bias_initializer=keras.initializers.Constant(self._start),
             dtype=coordinate_type(tf.as_dtype(self.compute_dtype)).name,
             name="theta",
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) != 4:
+        sides = "height, width" if self._rank == 2 else "depth, height, width"
+        if len(input_shape) != self._rank + 2:
             raise ValueError(
-                "`inputs` must have shape [batch, height, width, channels], "
+                f"`inputs` must have shape [batch, {sides}, channels], "
                 f"received {tuple(input_shape)}"
             )
         # A symbolic call builds any kind of layer or model, and says what comes out.
         images = keras.Input(batch_shape=tuple(input_shape), dtype=self.compute_dtype)
         features = self.localisation(images)
         shape = tuple(getattr(features, "shape", ()))
-        if len(shape) != 2 or shape[1] is None:
+        is_field = self._transformation.is_field
+        if len(shape) != (self._rank + 2 if is_field else 2) or shape[-1] is None:
+            expected = f"[batch, {sides}, features]" if is_field else "[batch, features]"
             raise ValueError(
-                "`localisation` must return features of shape [batch, features], with a known "
+                f"`localisation` must return features of shape {expected}, with a known "
                 f"number of them, received {features}"
             )
         self.regression.build(shape)
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        input_size = image_size("inputs", inputs)
-        output = affine_resampler(
-            inputs,
-            self.theta(inputs),
-            self.output_size or input_size,
-            self.align_corners,
-            self.interpolation,
-            self.padding,
-        )
-        return tf.ensure_shape(output, self.compute_output_shape(inputs.shape))
+        input_size = image_size("inputs", inputs, self._rank)
+        output_size = self.output_size or input_size
+        parameters = self.parameters(inputs)
+        modes = {"interpolation": self.interpolation, "padding": self.padding}
+        is_affine = isinstance(self._transformation, transformations.AffineTransformation)
+        warp = None
+        if not is_affine or self.outside_penalty or self.track_outside:
+            warp = self._of_each(
+                lambda each: self._transformation.warp(
+                    each, output_size, input_size, self.align_corners
+                ),
+                parameters,
+            )
+        if is_affine:
+            matrix = self._of_each(self._transformation.matrix, parameters)
+            output = affine_resampler(inputs, matrix, output_size, self.align_corners, **modes)
+        else:
+            output = resampler(inputs, warp, **modes)
+        self._add_losses(parameters, warp, input_size)
+        if self.num_transformers and self.stack == "channels":
+            rank = self._rank
+            output = tf.transpose(output, [0, *range(2, rank + 2), 1, rank + 2])
+            shape = tf.shape(output)
+            output = tf.reshape(output, tf.concat([shape[:-2], [shape[-2] * shape[-1]]], axis=0))
+        output.set_shape(self.compute_output_shape(inputs.shape))
+        return output
 
-    def theta(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns the transformation that the layer applies to each of `inputs`.
+    def _of_each(self, function: Callable, parameters: tf.Tensor) -> tf.Tensor:
+        """Calls `function` with the parameters of all transformers as one batch."""
+        if not self.num_transformers:
+            return function(parameters)
+        shape = tf.shape(parameters)
+        result = function(tf.reshape(parameters, tf.concat([[-1], shape[2:]], axis=0)))
+        late = tf.concat([shape[:2], tf.shape(result)[1:]], axis=0)
+        static = [parameters.shape[0], self.num_transformers, *result.shape[1:]]
+        result = tf.reshape(result, late)
+        result.set_shape(static)
+        return result
+
+    def _add_losses(
+        self, parameters: tf.Tensor, warp: tf.Tensor | None, input_size: tuple | tf.Tensor
+    ) -> None:
+        if self.identity_penalty:
+            moved = parameters - tf.cast(self._start_like(parameters), parameters.dtype)
+            self.add_loss(self.identity_penalty * tf.reduce_mean(moved**2))
+        if self.outside_penalty:
+            self.add_loss(self.outside_penalty * distance_outside(warp, input_size))
+        if self.track_outside:
+            self.fraction_outside.update_state(fraction_outside(warp, input_size))
+
+    def _start_like(self, parameters: tf.Tensor) -> np.ndarray:
+        """Returns the start, shaped to broadcast with parameters."""
+        count = self._transformation.num_parameters
+        start = np.array(self._start)
+        if not self.num_transformers:
+            return start
+        shape = [self.num_transformers, *[1] * (parameters.shape.rank - 3), count]
+        return start.reshape(shape)
+
+    def parameters(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the parameters of the transformation that the layer applies to each input.
 
         Args:
           inputs: As for the layer, which must have been built or called before.
 
         Returns:
-          θ, `[batch, 2, 3]`, float32 or float64.
+          `[batch, parameters]`, or with `num_transformers` `[batch, num_transformers,
+          parameters]`, float32 or float64; for a dense displacement a field.
 
         Raises:
           ValueError: the layer has no weights yet.
         """
         if not self.built:
-            raise ValueError("SpatialTransformer must be built or called before it has a theta()")
+            raise ValueError("SpatialTransformer must be built or called before it has parameters")
         images = tf.cast(inputs, self.compute_dtype)  # As Keras does before call().
-        return self._transformation.matrix(self.regression(self.localisation(images)))
+        parameters = self.regression(self.localisation(images))
+        if self.gradient_scale != 1:
+            scaled = self.gradient_scale * parameters
+            # Of the same value, to the bit.
+            parameters = scaled - tf.stop_gradient(scaled) + tf.stop_gradient(parameters)
+        if self.num_transformers:
+            shape = tf.shape(parameters)
+            count = [self.num_transformers, self._transformation.num_parameters]
+            parameters = tf.reshape(parameters, tf.concat([shape[:-1], count], axis=0))
+            axes = list(range(parameters.shape.rank))
+            parameters = tf.transpose(parameters, [0, axes[-2], *axes[1:-2], axes[-1]])
+        if self.bound is not None:
+            start = tf.cast(self._start_like(parameters), parameters.dtype)
+            bound = tf.cast(self.bound, parameters.dtype)
+            parameters = start + bound * tf.tanh((parameters - start) / bound)
+        return parameters
+
+    def theta(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the matrices by which the layer transforms each of `inputs`.
+
+        Args:
+          inputs: As for the layer, which must have been built or called before.
+
+        Returns:
+          θ, `[batch, 2, 3]`, or `[batch, 3, 4]` for volumes, with an axis after the batch for
+          `num_transformers`; float32 or float64.
+
+        Raises:
+          ValueError: the layer has no weights yet, or its transformation is not affine; then see
+            `parameters`.
+        """
+        if not isinstance(self._transformation, transformations.AffineTransformation):
+            raise ValueError(
+                "theta() needs an affine transformation, "
+                f"received {type(self._transformation).__name__}"
+            )
+        return self._of_each(self._transformation.matrix, self.parameters(inputs))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, height, width, channels = input_shape
-        return (batch, *(self.output_size or (height, width)), channels)
+        batch, *size, channels = input_shape
+        size = self.output_size or size
+        if not self.num_transformers:
+            return (batch, *size, channels)
+        if self.stack == "transformers":
+            return (batch, self.num_transformers, *size, channels)
+        return (batch, *size, None if channels is None else self.num_transformers * channels)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "localisation": keras.saving.serialize_keras_object(self.localisation),
             "output_size": self.output_size,
-            "transformation": self.transformation,
+            "transformation": self.transformation
+            if isinstance(self.transformation, str)
+            else keras.saving.serialize_keras_object(self.transformation),
             "interpolation": self.interpolation,
             "padding": self.padding,
             "align_corners": self.align_corners,
+            "num_transformers": self.num_transformers,
+            "stack": self.stack,
+            "start": self.start,
+            "bound": self.bound,
+            "gradient_scale": self.gradient_scale,
+            "identity_penalty": self.identity_penalty,
+            "outside_penalty": self.outside_penalty,
+            "track_outside": self.track_outside,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
         config = dict(config)
         localisation = keras.saving.deserialize_keras_object(config.pop("localisation"))
+        if isinstance(config.get("transformation"), dict):
+            config["transformation"] = keras.saving.deserialize_keras_object(
+                config["transformation"]
+            )
         return cls(localisation, **config)

@@ -145,7 +145,8 @@ def resampler(
       `"cubic"` exact everywhere, for `"nearest"` zero; zero where the sample is constant outside
       the image, NaN for a NaN coordinate. `fill_value`: exact. Only the gradients that somebody
       needs are computed. They are differentiable in turn, in all arguments, and so are theirs, to
-      any order.
+      any order, in forward mode (`tf.autodiff.ForwardAccumulator`) too. Beyond the second order,
+      a graph must know whether `data` are images or volumes.
 
     XLA:
       There is no XLA kernel. A Keras layer of your own that calls this sets
@@ -161,9 +162,12 @@ def resampler(
     Reference:
       Jaderberg et al., Spatial Transformer Networks, 2015, equations 5 to 7,
       https://arxiv.org/abs/1506.02025; Keys, Cubic convolution interpolation for digital image
-      processing, 1981. Where an index outside is mapped, and not the coordinate, PyTorch's
-      `grid_sample` and ONNX's `GridSample` agree: their padding `"reflection"` is `"reflect"`
-      with align_corners and `"symmetric"` without.
+      processing, 1981. PyTorch's `grid_sample` and ONNX's `GridSample` give the same: their
+      padding `"reflection"` is `"reflect"` with align_corners and `"symmetric"` without. So does
+      SciPy's `map_coordinates` of order 0 and 1, with modes grid-constant, nearest, mirror,
+      reflect and grid-wrap for ours in their order. But halfway between two pixels SciPy takes
+      the upper one; and outside, where we map the rounded index and they round the mapped
+      coordinate, under `"symmetric"` PyTorch and ONNX may take the other one.
     """
     check_modes(interpolation, padding)
     data = to_data(data)

@@ -1,6 +1,7 @@
 """The ways to sample images that are compared, and where each of them is installed."""
 
 import dataclasses
+import itertools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Contestant:
       threads: How many it may use; None for as many as all others.
       rows: What it is measured in.
       workloads: The same; None for all.
+      variants: For one that does each row in several ways: their names in the tables.
     """
 
     name: str
@@ -22,19 +24,30 @@ class Contestant:
     threads: int | None = None
     rows: tuple[str, ...] = ("forward", "backward", "train")
     workloads: tuple[str, ...] | None = None
+    variants: tuple[str, ...] = ()
 
     def is_measured(self, workload: str, row: str) -> bool:
         return row in self.rows and (self.workloads is None or workload in self.workloads)
 
+    def steps(self, row: str) -> dict[str, str]:
+        """Returns the steps of a row (see `peer.py`), by their names in the tables."""
+        if not self.variants:
+            return {self.name: row}
+        return {variant: f"{row} {variant}" for variant in self.variants}
 
-OURS = Contestant("tf-stn", ("resampler_op", "ResamplerOp"))
+
+BOTH_ORDERS = ("forward", "backward", "train", "first-order", "second-order")
+
+OURS = Contestant("tf-stn", ("resampler_op", "ResamplerOp"), rows=BOTH_ORDERS)
 PEERS = (
     Contestant("addons", ("addons", "Addons"), "addons"),
-    Contestant("torch NCHW", ("torch_grid_sample", "GridSample"), "torch"),
-    Contestant("torch NHWC", ("torch_grid_sample", "GridSampleChannelsLast"), "torch"),
+    Contestant("torch NCHW", ("torch_grid_sample", "GridSample"), "torch", rows=BOTH_ORDERS),
+    Contestant(
+        "torch NHWC", ("torch_grid_sample", "GridSampleChannelsLast"), "torch", rows=BOTH_ORDERS
+    ),
     Contestant("OpenCV", ("opencv", "Remap"), "opencv", rows=("forward",)),
-    Contestant("gather", ("gather", "Gather")),
-    Contestant("gather XLA", ("gather", "GatherXla")),
+    Contestant("gather", ("gather", "Gather"), rows=BOTH_ORDERS),
+    Contestant("gather XLA", ("gather", "GatherXla"), rows=BOTH_ORDERS),
 )
 COPY = Contestant("memcpy", ("copy", "Copy"), threads=1, rows=("forward",))
 ONE_THREAD = Contestant(
@@ -50,4 +63,12 @@ ONE_CALL = Contestant(
     rows=("tf_stn.resampler", "raw op", "ImageProjectiveTransformV3"),
     workloads=("one call",),
 )
-EVERY = (OURS, *PEERS, COPY, ONE_THREAD, ONE_CALL)
+INTERPOLATIONS = ("linear", "nearest", "cubic")
+PADDINGS = ("zeros", "border", "reflect", "symmetric", "wrap")
+MODES = Contestant(
+    "modes",
+    ("modes", "Modes"),
+    rows=("forward", "backward"),
+    variants=tuple(map(" ".join, itertools.product(INTERPOLATIONS, PADDINGS))),
+)
+EVERY = (OURS, *PEERS, COPY, ONE_THREAD, ONE_CALL, MODES)

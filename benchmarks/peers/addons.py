@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_addons as tfa
 from tensorflow_addons.image import resampler_ops
 
-from peers.graph import GraphPeer, affine_grid, training_step
+from peers.graph import GraphPeer, affine_grid, steps_by_tape
 from peers.peer import Step
 
 ops = resampler_ops._resampler_so.ops
@@ -18,9 +18,8 @@ class Addons(GraphPeer):
         return {"tensorflow-addons": tfa.__version__, **super().versions()}
 
     def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
-        data, theta, warp, grad_output = (
-            tf.constant(inputs[name]) for name in ("data", "theta", "warp", "grad_output")
-        )
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
+        data, warp, grad_output = (tensors[name] for name in ("data", "warp", "grad_output"))
         sizes = inputs["grad_output"].shape[1:3], inputs["data"].shape[1:3]
 
         def backward() -> dict[str, tf.Tensor]:
@@ -30,8 +29,5 @@ class Addons(GraphPeer):
         def transform(data: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
             return ops.addons_resampler(data, affine_grid(theta, *sizes))
 
-        return {
-            "forward": lambda: {"output": ops.addons_resampler(data, warp)},
-            "backward": backward,
-            "train": lambda: training_step(transform, data, theta, grad_output),
-        }
+        steps = steps_by_tape(ops.addons_resampler, transform, tensors)
+        return steps | {"backward": backward}

@@ -1,11 +1,12 @@
-"""What one writes in TensorFlow without a compiled op: four gathers and their weights."""
+"""What one writes in TensorFlow without a compiled op: a gather for each neighbour, and weights."""
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
 
-from peers.graph import GraphPeer, affine_grid, training_step
+from peers.graph import GraphPeer, affine_grid, steps_by_tape
 from peers.peer import Step
 
 
@@ -36,30 +37,40 @@ def resampler(data: tf.Tensor, warp: tf.Tensor) -> tf.Tensor:
     )
 
 
+def volume_resampler(data: tf.Tensor, warp: tf.Tensor) -> tf.Tensor:
+    """The same for volumes: eight gathers, by the loop over corners of voxelmorph's `interpn`."""
+    batch, *size, channels = data.shape
+    voxels = tf.reshape(data, [-1, channels])
+    points = warp[..., ::-1]  # In the order of the axes.
+    low = tf.floor(points)
+    high_weight = points - low
+    low = tf.cast(low, tf.int32)
+    last = tf.constant(size) - 1
+    strides = tf.constant([size[1] * size[2], size[2], 1])
+    first = tf.reshape(tf.range(batch) * (size[0] * size[1] * size[2]), [-1, 1, 1, 1])
+    total = tf.zeros([])
+    for corner in itertools.product((0, 1), repeat=3):
+        index = low + corner
+        is_inside = tf.reduce_all((index >= 0) & (index <= last), axis=-1)
+        index = tf.clip_by_value(index, 0, last)
+        values = tf.gather(voxels, first + tf.reduce_sum(index * strides, axis=-1))
+        weight = tf.reduce_prod(
+            tf.where(tf.constant(corner) == 1, high_weight, 1 - high_weight), -1
+        )
+        total += tf.where(is_inside, weight, 0.0)[..., None] * values
+    return total
+
+
 class Gather(GraphPeer):
     """Gathers, one op after the other."""
 
     def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
-        data, theta, warp, grad_output = (
-            tf.constant(inputs[name]) for name in ("data", "theta", "warp", "grad_output")
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
+        sizes = inputs["grad_output"].shape[1:-1], inputs["data"].shape[1:-1]
+        sampler = resampler if len(sizes[0]) == 2 else volume_resampler
+        return steps_by_tape(
+            sampler, lambda data, theta: sampler(data, affine_grid(theta, *sizes)), tensors
         )
-        sizes = inputs["grad_output"].shape[1:3], inputs["data"].shape[1:3]
-
-        def backward() -> dict[str, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                tape.watch([data, warp])
-                output = resampler(data, warp)
-            grad_data, grad_warp = tape.gradient(output, [data, warp], grad_output)
-            return {"grad_data": grad_data, "grad_warp": grad_warp}
-
-        def transform(data: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
-            return resampler(data, affine_grid(theta, *sizes))
-
-        return {
-            "forward": lambda: {"output": resampler(data, warp)},
-            "backward": backward,
-            "train": lambda: training_step(transform, data, theta, grad_output),
-        }
 
 
 class GatherXla(Gather):

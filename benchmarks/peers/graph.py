@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from peers.peer import Peer, Step
 
+Sampler = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
 
 class GraphPeer(Peer):
     """Calls are chained inside one `tf.function`, so that Python takes no part in them."""
@@ -40,7 +42,7 @@ class GraphPeer(Peer):
 
 
 def training_step(
-    transform: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    transform: Sampler,
     data: tf.Tensor,
     theta: tf.Tensor,
     grad_output: tf.Tensor,
@@ -53,13 +55,67 @@ def training_step(
     return {"output": output, "grad_data": grad_data, "grad_theta": grad_theta}
 
 
+def first_order_step(
+    sampler: Sampler, data: tf.Tensor, warp: tf.Tensor, grad_output: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Samples images and goes back to the gradients in them and in the points."""
+    with tf.GradientTape() as tape:
+        tape.watch([data, warp])
+        output = sampler(data, warp)
+    grad_data, grad_warp = tape.gradient(output, [data, warp], grad_output)
+    return {"output": output, "grad_data": grad_data, "grad_warp": grad_warp}
+
+
+def second_order_step(
+    sampler: Sampler, data: tf.Tensor, warp: tf.Tensor, grad_output: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """The same, and the gradients of a loss: the sum of squares of those of the first order."""
+    inputs = [data, warp, grad_output]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        results = first_order_step(sampler, *inputs)
+        squares = [tf.reduce_sum(results[name] ** 2) for name in ("grad_data", "grad_warp")]
+        loss = tf.add_n(squares)
+    names = ("loss_grad_data", "loss_grad_warp", "loss_grad_grad_output")
+    return results | dict(zip(names, tape.gradient(loss, inputs)))
+
+
+def steps_by_tape(
+    sampler: Sampler, transform: Sampler, tensors: dict[str, tf.Tensor]
+) -> dict[str, Step]:
+    """Returns the steps of a sampler that has gradients.
+
+    Args:
+      sampler: From images and points in pixels to samples.
+      transform: From images and θ to samples.
+      tensors: The inputs.
+    """
+    data, theta, warp, grad_output = (
+        tensors[name] for name in ("data", "theta", "warp", "grad_output")
+    )
+
+    def backward() -> dict[str, tf.Tensor]:
+        results = first_order_step(sampler, data, warp, grad_output)
+        return {name: results[name] for name in ("grad_data", "grad_warp")}
+
+    return {
+        "forward": lambda: {"output": sampler(data, warp)},
+        "backward": backward,
+        "train": lambda: training_step(transform, data, theta, grad_output),
+        "first-order": lambda: first_order_step(sampler, data, warp, grad_output),
+        "second-order": lambda: second_order_step(sampler, data, warp, grad_output),
+    }
+
+
 def affine_grid(
-    theta: tf.Tensor, output_size: tuple[int, int], input_size: tuple[int, int]
+    theta: tf.Tensor, output_size: tuple[int, ...], input_size: tuple[int, ...]
 ) -> tf.Tensor:
     """Returns the warp of θ, in pixels, for ways that have no grid of their own."""
-    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in output_size), indexing="ij")
-    points = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(1, -1, 3).astype(np.float32)
-    half_span = (np.array([input_size[1], input_size[0]], np.float32) - 1) / 2
-    to_pixels = theta * half_span[:, None] + [[0, 0, half_span[0]], [0, 0, half_span[1]]]
-    warp = tf.matmul(points, to_pixels, transpose_b=True)
-    return tf.reshape(warp, [-1, *output_size, 2])
+    rank = len(output_size)
+    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in output_size), indexing="ij")
+    points = np.stack([*axes[::-1], np.ones(output_size)], axis=-1)
+    points = points.reshape(1, -1, rank + 1).astype(np.float32)
+    half_span = (np.array(input_size[::-1], np.float32) - 1)[:, None] / 2
+    to_middle = np.concatenate([np.zeros([rank, rank], np.float32), half_span], axis=1)
+    warp = tf.matmul(points, theta * half_span + to_middle, transpose_b=True)
+    return tf.reshape(warp, [-1, *output_size, rank])

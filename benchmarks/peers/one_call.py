@@ -29,7 +29,7 @@ class OneCall(Peer):
 
         return {
             "tf_stn.resampler": lambda: {"output": tf_stn.resampler(data, warp)},
-            "raw op": lambda: {"output": ops.tf_stn_resampler(data, warp)},
+            "raw op": lambda: {"output": ops.tf_stn_resampler(data, warp, [])},
             "ImageProjectiveTransformV3": lambda: {
                 "output": tf.raw_ops.ImageProjectiveTransformV3(
                     images=data,

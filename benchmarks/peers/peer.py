@@ -23,7 +23,7 @@ class Peer:
         raise NotImplementedError
 
     def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
-        """Returns what to call, by row. Rows that are missing cannot be done."""
+        """Returns what to call, by row, or by row and variant. What is missing cannot be done."""
         raise NotImplementedError
 
     def chain(self, step: Step, times: int) -> Callable[[], None]:
@@ -36,5 +36,5 @@ class Peer:
         return run
 
     def results(self, step: Step) -> dict[str, np.ndarray]:
-        """Returns what one call computes, images as `[batch, height, width, channels]`."""
+        """Returns what one call computes, images and volumes with their channels last."""
         return {name: np.asarray(value) for name, value in step().items()}

@@ -6,12 +6,14 @@ import torch
 from peers.peer import Peer, Step
 
 BILINEAR, ZEROS, ALIGN_CORNERS = 0, 0, True
+OF_IMAGES = ("output", "grad_data", "loss_grad_data", "loss_grad_grad_output")
+OF_POINTS = {"grad_grid": "grad_warp", "loss_grad_grid": "loss_grad_warp"}
 
 
 class GridSample(Peer):
-    """Images in PyTorch's own layout, `[batch, channels, height, width]`."""
+    """Images and volumes in PyTorch's own layout, channels before the spatial axes."""
 
-    layout = torch.contiguous_format
+    layouts = (torch.contiguous_format, torch.contiguous_format)  # Of images and of volumes.
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
@@ -21,8 +23,10 @@ class GridSample(Peer):
         return {"torch": torch.__version__}
 
     def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
+        rank = inputs["warp"].shape[-1]
+        layout = self.layouts[rank - 2]
         data, grad_output = (
-            torch.from_numpy(inputs[name]).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+            torch.from_numpy(inputs[name]).movedim(-1, 1).contiguous(memory_format=layout)
             for name in ("data", "grad_output")
         )
         half_span = (torch.tensor(data.shape[:1:-1], dtype=torch.float64) - 1) / 2
@@ -30,12 +34,17 @@ class GridSample(Peer):
         grid = (torch.from_numpy(inputs["warp"]).double() / half_span - 1).float()
         theta = torch.from_numpy(inputs["theta"]).requires_grad_()
         trained = data.clone().requires_grad_()
+        sample = {2: torch.grid_sampler_2d, 3: torch.grid_sampler_3d}[rank]
+        gradients = {
+            2: torch.ops.aten.grid_sampler_2d_backward,
+            3: torch.ops.aten.grid_sampler_3d_backward,
+        }[rank]
 
         def forward() -> dict[str, torch.Tensor]:
-            return {"output": torch.grid_sampler_2d(data, grid, BILINEAR, ZEROS, ALIGN_CORNERS)}
+            return {"output": sample(data, grid, BILINEAR, ZEROS, ALIGN_CORNERS)}
 
         def backward() -> dict[str, torch.Tensor]:
-            grad_data, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
+            grad_data, grad_grid = gradients(
                 grad_output, data, grid, BILINEAR, ZEROS, ALIGN_CORNERS, [True, True]
             )
             return {"grad_data": grad_data, "grad_grid": grad_grid}
@@ -46,19 +55,49 @@ class GridSample(Peer):
             grad_data, grad_theta = torch.autograd.grad(output, [trained, theta], grad_output)
             return {"output": output, "grad_data": grad_data, "grad_theta": grad_theta}
 
-        return {"forward": forward, "backward": backward, "train": train}
+        return {
+            "forward": forward,
+            "backward": backward,
+            "train": train,
+            **_steps_by_autograd(data, grid, grad_output, half_span.float()),
+        }
 
     def results(self, step: Step) -> dict[str, np.ndarray]:
         results = {name: value.detach() for name, value in step().items()}
-        for name in {"output", "grad_data"} & results.keys():
-            results[name] = results[name].permute(0, 2, 3, 1)
+        for name in set(OF_IMAGES) & results.keys():
+            results[name] = results[name].movedim(1, -1)
         results = {name: value.numpy() for name, value in results.items()}
-        if "grad_grid" in results:
-            results["grad_warp"] = results.pop("grad_grid") / self._half_span
+        for of_grid, of_warp in OF_POINTS.items():
+            if of_grid in results:
+                results[of_warp] = results.pop(of_grid) / self._half_span
         return results
+
+
+def _steps_by_autograd(
+    data: torch.Tensor, grid: torch.Tensor, grad_output: torch.Tensor, half_span: torch.Tensor
+) -> dict[str, Step]:
+    """Returns steps to gradients in images and points, and to gradients of these."""
+    inputs = [x.clone().requires_grad_() for x in (data, grid, grad_output)]
+
+    def first_order(create_graph: bool = False) -> dict[str, torch.Tensor]:
+        data, grid, grad_output = inputs
+        output = torch.nn.functional.grid_sample(data, grid, align_corners=True)
+        grad_data, grad_grid = torch.autograd.grad(
+            output, [data, grid], grad_output, create_graph=create_graph
+        )
+        return {"output": output, "grad_data": grad_data, "grad_grid": grad_grid}
+
+    def second_order() -> dict[str, torch.Tensor]:
+        results = first_order(create_graph=True)
+        # The loss is that of gradients by pixels.
+        loss = (results["grad_data"] ** 2).sum() + ((results["grad_grid"] / half_span) ** 2).sum()
+        names = ("loss_grad_data", "loss_grad_grid", "loss_grad_grad_output")
+        return results | dict(zip(names, torch.autograd.grad(loss, inputs)))
+
+    return {"first-order": first_order, "second-order": second_order}
 
 
 class GridSampleChannelsLast(GridSample):
     """The same with the channels last in memory."""
 
-    layout = torch.channels_last
+    layouts = (torch.channels_last, torch.channels_last_3d)

@@ -281,6 +281,13 @@ void MatrixGradients(const Images<Stencil, T>& images, const Points& points, con
   }
 }
 
+template <typename Stencil, typename T>
+void ZeroRows(const Images<Stencil, T>& images, int64_t row_begin, int64_t row_end,
+              typename Stencil::Real* grad_image) {
+  const int64_t row_elements = images.extent.row_elements();
+  for (int64_t i = row_begin * row_elements; i < row_end * row_elements; ++i) grad_image[i] = 0;
+}
+
 // Adds up, in rows [row_begin, row_end) of image `n`, what add(stencil, number of the
 // point, begin, end) adds to elements [begin, end) for each point, and writes nothing else.
 // A row is a step along axis 0.  Every pixel sums its points in their order, so that
@@ -295,7 +302,7 @@ void ScatterToRows(const Images<Stencil, T>& images, const Points& points, int64
   const auto& extent = images.extent;
   const int64_t begin = row_begin * extent.row_elements();
   const int64_t end = row_end * extent.row_elements();
-  for (int64_t i = begin; i < end; ++i) grad_image[i] = Real(0);
+  ZeroRows(images, row_begin, row_end, grad_image);
   for (int64_t q = 0; q < images.points_per_image; ++q) {
     Real point[Stencil::kRank];
     points.At(n, q, point);
@@ -402,14 +409,15 @@ void SecondOrderWarpGradient(const Images<Stencil, T>& images, const Points& poi
   }
 }
 
-// Writes grad_data of rows of image `n`, as ScatterToRows().
-// REQUIRES: there is a grad_grad_warp.
+// Writes grad_data of rows of image `n`, as ScatterToRows().  Zero without grad_grad_warp,
+// since the gradients are linear in the data.
 template <typename Stencil, typename Points, typename T>
 void SecondOrderDataGradientOfRows(const Images<Stencil, T>& images, const Points& points,
                                    const SecondOrder<Stencil, T>& second, int64_t n,
                                    int64_t row_begin, int64_t row_end,
                                    typename Stencil::Real* grad_image) {
   const int64_t channels = images.extent.channels;
+  if (second.grad_grad_warp == nullptr) return ZeroRows(images, row_begin, row_end, grad_image);
   ScatterToRows(images, points, n, row_begin, row_end, grad_image,
                 [&](const Stencil& stencil, int64_t p, int64_t begin, int64_t end) {
                   const int64_t stored = p - n * (images.points_per_image - points.per_image);

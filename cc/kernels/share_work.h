@@ -1,81 +1,30 @@
-// Shares work among the threads of TensorFlow's pool, without waiting for them to wake.
+// Shares the work of an op among the threads of TensorFlow's pool.
 
 #ifndef TF_STN_CC_KERNELS_SHARE_WORK_H_
 #define TF_STN_CC_KERNELS_SHARE_WORK_H_
 
-#include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <memory>
-#include <mutex>
+#include <functional>
+#include <utility>
 
+#include "cc/kernels/shared_work.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/threadpool.h"
 
 namespace tf_stn {
 
-// Chunks of work that threads take one after the other.  It outlives the call that
-// made it, since a thread that wakes late looks here and finds that nothing is left.
-class SharedWork {
- public:
-  explicit SharedWork(int64_t chunks) : chunks_(chunks) {}
-
-  // Calls work(chunk) until no chunk is left to take.
-  // REQUIRES: `work` exists until Wait() has returned in the thread that owns it.
-  template <typename Work>
-  void Take(const Work& work) {
-    int64_t chunk;
-    while ((chunk = next_.fetch_add(1)) < chunks_) {
-      work(chunk);
-      if (done_.fetch_add(1) + 1 == chunks_) {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        all_done_.notify_all();
-      }
-    }
-  }
-
-  // Waits for the chunks that other threads have taken.
-  void Wait() {
-    constexpr int kSpins = 1 << 12;  // A thread that is about to end need not be slept for.
-    for (int i = 0; i < kSpins; ++i) {
-      if (done_.load() == chunks_) return;
-    }
-    std::unique_lock<std::mutex> lock(mutex_);
-    all_done_.wait(lock, [this] { return done_.load() == chunks_; });
-  }
-
- private:
-  const int64_t chunks_;
-  std::atomic<int64_t> next_{0}, done_{0};
-  std::mutex mutex_;
-  std::condition_variable all_done_;
-};
-
 // Calls work(begin, end) for ranges that together are [0, total), each of whose units
-// costs `cost` cycles.  The calling thread works too and may do everything by itself:
-// unlike tensorflow::Shard(), which hands all to others and sleeps, it loses nothing
-// where it takes as long to wake them as to do the work.
+// costs `cost` cycles.  Unlike tensorflow::Shard(), which hands all to others and
+// sleeps, it loses nothing where it takes as long to wake them as to do the work.
 template <typename Work>
 void ShareWork(tensorflow::OpKernelContext* context, int64_t total, int64_t cost,
                const Work& work) {
-  constexpr int64_t kLeastChunk = 40'000;  // Cycles.
-  constexpr int64_t kChunksPerThread = 8;  // So that nobody waits long for the last.
   const auto& pool = *context->device()->tensorflow_cpu_worker_threads();
-  const int64_t most = std::min<int64_t>(total, kChunksPerThread * pool.num_threads);
-  const int64_t chunks = std::min(most, total * cost / kLeastChunk);
-  if (pool.num_threads <= 1 || chunks <= 1) return work(0, total);
-  const auto run = [&work, total, chunks](int64_t chunk) {
-    work(total * chunk / chunks, total * (chunk + 1) / chunks);
+  const auto schedule = [&pool](std::function<void()> function) {
+    pool.workers->Schedule(std::move(function));
   };
-  const auto shared = std::make_shared<SharedWork>(chunks);
-  const int64_t helpers = std::min<int64_t>(pool.num_threads, chunks) - 1;
-  for (int64_t i = 0; i < helpers; ++i) {
-    pool.workers->Schedule([shared, &run] { shared->Take(run); });
-  }
-  shared->Take(run);
-  shared->Wait();
+  ShareWorkAmong(pool.num_threads, schedule, total, cost, work);
 }
 
 }  // namespace tf_stn

@@ -117,6 +117,8 @@ struct Problem {
       directions = Random<Real>(coordinates.size());
     }
     data = Random<T>(c.images * sizes.image.elements());
+    // So that on pixel centres signs of zeros tell what was added to them.
+    for (int64_t i = 0; i < data.size(); i += 3) data[i] = FromDouble<T>(-0.0);
     image_term = Random<T>(data.size());
     fill = Random<T>(c.channels);
     grad_output = Random<T>(sizes.points() * c.channels);
@@ -279,6 +281,12 @@ void CheckProblem(const Isa& isa, const Case& c) {
   const double size = c.modes.interpolation == InterpolationMode::kCubic ? 30 : 1;
   const auto points = static_cast<double>(problem.sizes.points_per_image);
   CheckEqual("samples", whole.samples, expected.samples, 4 * size);
+  if (!kIsAffine<Points> && c.place == Place::kCentres && !c.is_directed) {
+    for (int64_t i = 0; i < expected.samples.size(); ++i) {
+      const double a = ToDouble(whole.samples[i]), b = ToDouble(expected.samples[i]);
+      if (std::signbit(a) != std::signbit(b)) return Fail("signs of samples", i, a, b);
+    }
+  }
   CheckEqual("gradients of data", whole.grad_data, expected.grad_data, size * points);
   const double sums = kIsAffine<Points> ? 90 * points : 1;
   CheckEqual("gradients of points", whole.grad_points, expected.grad_points,

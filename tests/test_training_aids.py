@@ -1,0 +1,205 @@
+"""What the layer offers against transformers that go blank, diverge or never move."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_stn import SpatialTransformer, distance_outside, fraction_outside, resampler
+from tf_stn.transformations import Attention, DenseDisplacement
+
+
+def localisation():
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4, activation="tanh")])
+
+
+def moved_layer(rng, **arguments):
+    """A layer that has left its start."""
+    layer = SpatialTransformer(localisation(), **arguments)
+    layer.build((None, 6, 7, 2))
+    layer.regression.kernel.assign(rng.normal(size=layer.regression.kernel.shape))
+    return layer
+
+
+@pytest.fixture
+def images(rng):
+    return tf.constant(rng.normal(size=[3, 6, 7, 2]), tf.float32)
+
+
+def test_points_beyond_the_outermost_centres_are_outside():
+    warp = [[[0.0, 0.0], [2.0, 1.0], [2.1, 1.0], [1.0, -0.1], [np.nan, 0.0]]]
+    assert np.isclose(fraction_outside(warp, (2, 3)), 3 / 5)
+
+
+def test_distance_is_that_of_an_image_with_sides_of_two():
+    warp = tf.constant([[[4.0, 2.0], [1.0, -1.0], [1.0, 1.0]]])
+    with tf.GradientTape() as tape:
+        tape.watch(warp)
+        distance = distance_outside(warp, (3, 3))
+    assert np.isclose(distance, (2.0**2 + 1.0**2) / 3)
+    gradient = tape.gradient(distance, warp)
+    np.testing.assert_allclose(gradient, [[[4 / 3, 0], [0, -2 / 3], [0, 0]]], rtol=1e-6)
+
+
+def test_bounded_parameters_stay_near_their_start(rng, images):
+    bound = [0.3, 0.1, 0.5, 0.1, 0.3, 0.5]
+    layer = moved_layer(rng, bound=bound)
+    layer.regression.kernel.assign(1e3 * layer.regression.kernel)
+    moved = layer.parameters(images) - np.array([1.0, 0, 0, 0, 1, 0], np.float32)
+    assert (np.abs(moved) <= np.array(bound) * 1.0001).all()
+    assert (np.abs(moved) > np.array(bound) * 0.9).any()
+
+
+def test_bound_leaves_the_start_and_small_moves_as_they_are(rng, images):
+    layer = SpatialTransformer(localisation(), bound=0.5)
+    np.testing.assert_array_equal(layer(images), images)
+    layer.regression.kernel.assign(1e-3 * rng.normal(size=layer.regression.kernel.shape))
+    free = SpatialTransformer(layer.localisation)
+    free.build(images.shape)
+    free.regression.set_weights(layer.regression.get_weights())
+    np.testing.assert_allclose(layer.parameters(images), free.parameters(images), atol=1e-6)
+
+
+def test_gradient_scale_changes_the_gradient_alone(rng, images):
+    layer = moved_layer(rng, gradient_scale=0.1)
+    plain = SpatialTransformer(layer.localisation)
+    plain.build(images.shape)
+    plain.regression.set_weights(layer.regression.get_weights())
+    gradients = []
+    for each in (layer, plain):
+        weights = [*each.localisation.weights, *each.regression.weights]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(each(images) ** 2)
+        gradients.append(tape.gradient(loss, weights))
+    np.testing.assert_array_equal(layer(images), plain(images))
+    for scaled, full in zip(*gradients, strict=True):
+        np.testing.assert_allclose(scaled, 0.1 * full, rtol=1e-4, atol=1e-5)
+
+
+def test_penalties_are_losses_of_the_layer(rng, images):
+    layer = moved_layer(rng, identity_penalty=2.0, outside_penalty=3.0)
+    layer(images)
+    moved = layer.parameters(images) - np.array([1.0, 0, 0, 0, 1, 0], np.float32)
+    warp = layer._transformation.warp(layer.parameters(images), (6, 7), (6, 7))
+    expected = [2 * np.mean(moved**2), 3 * distance_outside(warp, (6, 7))]
+    np.testing.assert_allclose(sorted(layer.losses), sorted(expected), rtol=1e-5)
+    assert SpatialTransformer(localisation())(images) is not None
+    assert moved_layer(rng).losses == []
+
+
+def test_outside_penalty_brings_a_window_back(rng, images):
+    """It starts wholly outside, where the images give no gradient."""
+    keras.utils.set_random_seed(0)
+    layer = SpatialTransformer(localisation(), transformation="translation", outside_penalty=1.0)
+    layer.build(images.shape)
+    layer.regression.bias.assign([3.0, 0.0])
+    model = keras.Sequential([keras.Input((6, 7, 2)), layer])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+
+    def outside():
+        warp = layer._transformation.warp(layer.parameters(images), (6, 7), (6, 7))
+        return fraction_outside(warp, (6, 7))
+
+    assert outside() == 1
+    model.fit(images, images, epochs=60, verbose=0)
+    assert outside() < 0.9
+
+
+def test_fraction_outside_is_a_metric_of_the_model(rng, images):
+    layer = moved_layer(rng, track_outside=True)
+    model = keras.Sequential([keras.Input((6, 7, 2)), layer])
+    model.compile("sgd", "mse")
+    logs = model.evaluate(images, images, return_dict=True, verbose=0)
+    warp = layer._transformation.warp(layer.parameters(images), (6, 7), (6, 7))
+    assert np.isclose(logs["fraction_outside"], fraction_outside(warp, (6, 7)))
+
+
+@pytest.mark.parametrize("transformation", ["affine", "projective", "dense_displacement"])
+@pytest.mark.parametrize("stack", ["transformers", "channels"])
+def test_several_transformers_share_a_localisation_net(rng, images, transformation, stack):
+    is_field = transformation == "dense_displacement"
+    net = keras.layers.Conv2D(4, 3, padding="same") if is_field else localisation()
+    layer = SpatialTransformer(
+        net, (4, 5), transformation=transformation, num_transformers=3, stack=stack
+    )
+    layer.build(images.shape)
+    layer.regression.kernel.assign(0.1 * rng.normal(size=layer.regression.kernel.shape))
+    output, parameters = layer(images), layer.parameters(images)
+    assert output.shape == layer.compute_output_shape(images.shape)
+    if stack == "channels":
+        output = tf.transpose(tf.reshape(output, [3, 4, 5, 3, 2]), [0, 3, 1, 2, 4])
+    for i in range(3):
+        warp = layer._transformation.warp(parameters[:, i], (4, 5), (6, 7))
+        np.testing.assert_allclose(output[:, i], resampler(images, warp), atol=1e-5)
+
+
+def test_several_windows_start_side_by_side(rng):
+    images = tf.constant(rng.normal(size=[1, 8, 8, 1]), tf.float32)
+    layer = SpatialTransformer(
+        localisation(), (4, 4), transformation=Attention(0.5), align_corners=False,
+        num_transformers=4, start="tiled",
+    )  # fmt: skip
+    windows = layer(images)[0]
+    tiles = [images[0, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 4)]
+    np.testing.assert_allclose(windows, tiles, atol=1e-6)
+    assert Attention().tiled_parameters(2) == (1.0, -0.5, 0.0, 1.0, 0.5, 0.0)
+
+
+def test_everything_is_saved(rng, images, tmp_path):
+    layer = moved_layer(
+        rng, transformation="attention", num_transformers=2, stack="channels", start="tiled",
+        bound=[0.1, 0.2, 0.3], gradient_scale=0.5, identity_penalty=0.1, outside_penalty=0.2,
+        track_outside=True,
+    )  # fmt: skip
+    model = keras.Sequential([keras.Input((6, 7, 2)), layer])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(images), model(images))
+    configs = [each.get_config() for each in (again.layers[0], layer)]
+    for config in configs:
+        del config["localisation"]  # Keras adds shapes to it.
+    assert configs[0] == configs[1]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_keeps_coordinates_in_float32(rng, policy):
+    """On 512 pixels, where a half-precision coordinate would be off by up to a pixel."""
+    images = tf.constant(rng.normal(size=[1, 512, 512, 1]), tf.float32)
+    net = keras.layers.GlobalAveragePooling2D(dtype="float32")
+    outputs = []
+    for dtype in (policy, "float32"):
+        layer = SpatialTransformer(net, dtype=dtype)
+        layer.build(images.shape)
+        layer.regression.bias.assign([0.9, 0.05, 0.013, -0.04, 1.02, -0.027])
+        assert layer.parameters(images).dtype == tf.float32
+        outputs.append(tf.cast(layer(images), tf.float32))
+    rounding = 2**-7 if policy == "mixed_bfloat16" else 2**-10
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=6 * rounding)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_transformers": 0}, "`num_transformers` must be a positive integer"),
+        ({"num_transformers": True}, "`num_transformers` must be a positive integer"),
+        ({"stack": "rows"}, "`stack` must be one of"),
+        ({"start": "random"}, "`start` must be one of"),
+        ({"start": "tiled"}, "`start` can be 'tiled' for the transformation 'attention' alone"),
+        ({"bound": -1.0}, "`bound` must be a positive number"),
+        ({"bound": [1.0, 2.0]}, "`bound` must be a positive number, or 6 of them"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SpatialTransformer(localisation(), **arguments)
+
+
+def test_displacement_penalties_take_fields(rng, images):
+    net = keras.layers.Conv2D(4, 3, padding="same")
+    layer = SpatialTransformer(
+        net, transformation=DenseDisplacement(), identity_penalty=1.0, num_transformers=2, bound=1.0
+    )
+    layer.build(images.shape)
+    layer.regression.kernel.assign(rng.normal(size=layer.regression.kernel.shape))
+    layer(images)
+    np.testing.assert_allclose(layer.losses[0], np.mean(layer.parameters(images) ** 2), rtol=1e-5)
