@@ -13,6 +13,9 @@
 
 namespace tf_stn {
 
+// Marks a function that is not to be copied into its callers.
+#define TF_STN_OUT_OF_LINE __noinline__
+
 // A variable in the memory that a block shares: __shared__ Shared<int[32]> numbers.
 // It is uninitialised in every block; the test sees to it that nobody relies on more.
 template <typename T>
