@@ -13,7 +13,7 @@
 
 namespace tf_stn {
 
-// Marks a function that is not to be copied into its callers.
+// Marks a function of which a kernel shall have no more than one copy.
 #define TF_STN_OUT_OF_LINE __noinline__
 
 // A variable in the memory that a block shares: __shared__ Shared<int[32]> numbers.

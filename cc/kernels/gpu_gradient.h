@@ -103,10 +103,12 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   const int i = threadIdx.x;
   for (int64_t m = blockIdx.x; m < matrices; m += gridDim.x) {
     double mine[kCount] = {};
+#pragma unroll 1
     for (int64_t tile = i; tile < images * tiles_per_output; tile += kThreads) {
       const int64_t n = tile / tiles_per_output;
       const int64_t before = (n * matrices + m) * tiles_per_output;
       const double* part = parts + (before + tile - n * tiles_per_output) * kCount;
+#pragma unroll
       for (int k = 0; k < kCount; ++k) mine[k] += part[k];
     }
     const double sum = SumOverBlock<kCount>(mine);

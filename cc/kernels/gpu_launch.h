@@ -32,11 +32,10 @@ inline constexpr int kGradientBlocks = [] {
   return kIsLong || (kIsWide && kMore) ? 2 : kIsWide || kMore ? 3 : 4;
 }();
 
-// For a kernel that takes any modes: 128 registers, or as many as there are for volumes of
-// doubles.
+// The same for a kernel that takes any modes: 128 registers, or as many as there are for
+// numbers of 64 bits.
 template <typename Stencil>
-inline constexpr int kAnyBlocks =
-    sizeof(typename Stencil::Real) == 8 && Stencil::kRank == 3 ? 1 : 2;
+inline constexpr int kAnyBlocks = sizeof(typename Stencil::Real) == 8 ? 1 : 2;
 
 // Kernels loop when there is more work than for this many blocks, and compute in
 // 32-bit integers when no count is above the limit.  A test sets both low.

@@ -122,6 +122,21 @@ class StencilRows<Stencil<Rank, Interpolation, Padding, RealType, IndexType, Ord
     for (int k = 0; k < kTaps; ++k) row_.taps_[k] = TapOf(kRank - 1, k, extent.channels);
   }
 
+  // As Stencil::Touches(), in less code.
+  __device__ static bool Touches(const typename Whole::Rules& rules,
+                                 const Extent<kRank, Index>& extent, const Real* point, Index begin,
+                                 Index end) {
+    Index first;
+    Real t;
+    Interpolation::Locate(Bounded<Index>(point[kRank - 1]), &first, &t);
+#pragma unroll 1
+    for (int k = 0; k < kTaps; ++k) {
+      const Index row = Resolved(rules.padding, first + k, extent.size[0]);
+      if (begin <= row && row < end) return true;
+    }
+    return false;
+  }
+
   // Calls visit(row) for all rows, in the order of the stencil's pixels.
   template <typename Visit>
   __device__ void ForEach(const Visit& visit) {
@@ -129,11 +144,13 @@ class StencilRows<Stencil<Rank, Interpolation, Padding, RealType, IndexType, Ord
   }
 
  private:
+  __device__ static Index Resolved(const Padding& padding, Index index, Index size) {
+    return 0 <= index && index < size ? index : ResolveOutside(padding, index, size);
+  }
+
   // Returns a tap of an axis, with its padded index in elements, or kReadsAsZero.
   __device__ Tap<Real, Index> TapOf(int axis, int k, Index stride) const {
-    Index index = first_[axis] + k;
-    const Index size = extent_.size[axis];
-    if (index < 0 || index >= size) index = ResolveOutside(rules_.padding, index, size);
+    const Index index = Resolved(rules_.padding, first_[axis] + k, extent_.size[axis]);
     const int order = rules_.orders.Of(kRank - 1 - axis);
     const auto derivative = [&](int more) {
       return DerivativeFrom<Interpolation>(order, k, more, t_[axis]);

@@ -97,15 +97,16 @@ template <typename Stencil, typename T>
 __global__ void __launch_bounds__(kThreads, kAnyBlocks<Stencil>) AnyMatrixGradientKernel(
     Images<Stencil, T> images,
     DevicePoints<AffinePoints<Stencil::kRank, typename Stencil::Real>, int64_t> points, Tiles tiles,
-    int lanes, const T* __restrict__ grad_output, typename Stencil::Real* __restrict__ grad_data,
+    Divider<int64_t> tiles_per_output, Divider<int64_t> outputs_per_image, int lanes,
+    const T* __restrict__ grad_output, typename Stencil::Real* __restrict__ grad_data,
     double* __restrict__ parts) {
   using Real = typename Stencil::Real;
   constexpr int kRank = Stencil::kRank;
   const int64_t points_per_block = kThreads / lanes;
   const int lane = threadIdx.x % lanes;
   for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
-    const int64_t output = tile / tiles.per_output;
-    const int64_t n = output / tiles.outputs_per_image;
+    const int64_t output = tiles_per_output.Quotient(tile);
+    const int64_t n = outputs_per_image.Quotient(output);
     const Real* matrix = points.MatrixOf(n, output - n * tiles.outputs_per_image);
     const int64_t begin = (tile - output * tiles.per_output) * tiles.points;
     const int64_t end = EndOfTile(tiles, begin);
@@ -164,6 +165,7 @@ const char* LaunchAnyGradients(
     return Launch(&AnyMatrixGradientKernel<Stencil, T>, Blocks(tiles.count(), 1), kThreads, stream,
                   ImagesOf<Stencil>(arguments, rules),
                   DevicePoints<Points, int64_t>(arguments.points), tiles,
+                  Divider<int64_t>(tiles.per_output), Divider<int64_t>(tiles.outputs_per_image),
                   Lanes<T>(sizes.image.channels), arguments.grad_output, grad_data, parts);
   });
 }

@@ -83,7 +83,8 @@ __global__ void __launch_bounds__(kThreads, kAnyBlocks<Stencil>)
       bool touches = false;
       if (mine < images.points_per_image) {
         points.At(band.image, mine, point);
-        touches = Stencil::Touches(images.rules, extent, point, band.row_begin, band.row_end);
+        touches = StencilRows<Stencil>::Touches(images.rules, extent, point, band.row_begin,
+                                                band.row_end);
       }
       int count;
       const int place = PlaceInList(touches, &count);  // All have read the list before.
