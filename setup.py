@@ -62,7 +62,11 @@ CPU_FLAGS = [
 ]
 CUDA_SOURCES = [
     "cc/kernels/resampler_gpu.cu.cc",
+    "cc/kernels/resampler_any_gpu.cu.cc",
+    "cc/kernels/resampler_any_ordered_gpu.cu.cc",
     "cc/kernels/resampler_grad_gpu.cu.cc",
+    "cc/kernels/resampler_any_grad_gpu.cu.cc",
+    "cc/kernels/resampler_grad_grad_gpu.cu.cc",
 ]
 HEADERS = [
     "cc/core/coordinates.h",
@@ -90,10 +94,13 @@ HEADERS = [
     "cc/kernels/functors_core.h",
     "cc/kernels/functors_cpu.h",
     "cc/kernels/functors_gpu.h",
+    "cc/kernels/gpu_any.h",
+    "cc/kernels/gpu_gradient.h",
     "cc/kernels/gpu_launch.h",
     "cc/kernels/gpu_ordered_gradient.h",
     "cc/kernels/gpu_pixels.h",
     "cc/kernels/gpu_points.h",
+    "cc/kernels/gpu_rows.h",
     "cc/kernels/gpu_sums.h",
     "cc/kernels/op_support.h",
     "cc/kernels/resampler.h",

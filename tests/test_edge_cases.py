@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_stn import resampler
+from tf_stn import _library, resampler
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 NAN, INF = float("nan"), float("inf")
@@ -120,3 +120,21 @@ def test_every_combination_of_odd_coordinates_is_defined():
         assert (np.isnan(output[0]) == is_nan[:, None]).all()
         assert (np.isnan(grad_warp[0]) == is_nan[:, None]).all()
         assert np.isfinite(grad_data).all()
+
+
+def test_second_order_without_a_direction_of_the_warp_adds_nothing_to_the_image():
+    """The tensor that is not there, of shape [0], is not read."""
+    data, warp, grad_output = tf.ones([1, 4, 4, 1]), tf.ones([1, 3, 2]), tf.ones([1, 3, 1])
+    grad_data, grad_warp, grad_grad_output = _library.ops.tf_stn_resampler_grad_grad(
+        data=data,
+        warp=warp,
+        grad_output=grad_output,
+        grad_grad_data=data,
+        grad_grad_warp=tf.zeros([0]),
+        fill_value=[],
+        interpolation="linear",
+        padding="zeros",
+    )
+    np.testing.assert_array_equal(grad_data, tf.zeros_like(data))
+    np.testing.assert_array_equal(grad_warp, tf.zeros_like(warp))
+    np.testing.assert_array_equal(grad_grad_output, tf.ones_like(grad_output))

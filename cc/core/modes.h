@@ -78,15 +78,10 @@ struct TypeTag {
   using type = T;
 };
 
-// Calls visit(TypeTag<Stencil<...>>, rules) with the stencil that `modes` stand for and
-// what it is made by.  Linear interpolation with zeros outside, by which most networks
-// are trained, has a stencil of its own; the others share one for each interpolation.
+// Calls visit(TypeTag<Stencil<...>>, rules) with the stencil of an interpolation that takes
+// all other modes as they run, and with what it is made by.
 template <int Rank, typename Real, typename Index = int64_t, typename Visit>
-void VisitStencil(const Modes& modes, const Visit& visit) {
-  if (modes.is_linear_with_zeros()) {
-    using LinearWithZeros = Stencil<Rank, Linear, Zeros, Real, Index>;
-    return visit(TypeTag<LinearWithZeros>(), typename LinearWithZeros::Rules());
-  }
+void VisitAnyStencil(const Modes& modes, const Visit& visit) {
   const auto visit_any = [&](auto tag) {
     using Any = Stencil<Rank, typename decltype(tag)::type, AnyPadding, Real, Index, Orders<Rank>>;
     typename Any::Rules rules{{modes.padding}, {}};
@@ -101,6 +96,15 @@ void VisitStencil(const Modes& modes, const Visit& visit) {
     case InterpolationMode::kCubic:
       return visit_any(TypeTag<Cubic>());
   }
+}
+
+// The same, but linear interpolation with zeros outside, by which most networks are
+// trained, has a stencil of its own.
+template <int Rank, typename Real, typename Index = int64_t, typename Visit>
+void VisitStencil(const Modes& modes, const Visit& visit) {
+  if (!modes.is_linear_with_zeros()) return VisitAnyStencil<Rank, Real, Index>(modes, visit);
+  using LinearWithZeros = Stencil<Rank, Linear, Zeros, Real, Index>;
+  visit(TypeTag<LinearWithZeros>(), typename LinearWithZeros::Rules());
 }
 
 }  // namespace tf_stn

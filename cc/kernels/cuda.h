@@ -13,6 +13,9 @@
 
 namespace tf_stn {
 
+// Marks a function of which a kernel shall have no more than one copy.
+#define TF_STN_OUT_OF_LINE __noinline__
+
 // A variable in the memory that a block shares: __shared__ Shared<int[32]> numbers.
 // It is uninitialised in every block; the test sees to it that nobody relies on more.
 template <typename T>

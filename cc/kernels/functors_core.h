@@ -104,6 +104,11 @@ void GradGradByCore(tensorflow::OpKernelContext* context,
         if (arguments.grad_data != nullptr) {
           ShareRows(context, sizes, cost, sums, arguments.grad_data,
                     [&](int64_t n, int64_t row_begin, int64_t row_end, Coordinate<T>* grad_image) {
+                      if (arguments.grad_grad_points == nullptr) {
+                        const int64_t row = sizes.image.row_elements();
+                        return std::fill(grad_image + row_begin * row, grad_image + row_end * row,
+                                         Coordinate<T>(0));
+                      }
                       SecondOrderDataGradientOfRows(images, points, second, n, row_begin, row_end,
                                                     grad_image);
                     });

@@ -1,5 +1,5 @@
 // How GPU kernels are launched: the size of blocks and grids, and the choice of an
-// instance by index type and by the channels that one access moves.
+// instance by stencil, index type and the channels that one access moves.
 
 #ifndef TF_STN_CC_KERNELS_GPU_LAUNCH_H_
 #define TF_STN_CC_KERNELS_GPU_LAUNCH_H_
@@ -8,7 +8,9 @@
 #include <type_traits>
 
 #include "cc/core/coordinates.h"
+#include "cc/core/interpolation.h"
 #include "cc/core/modes.h"
+#include "cc/core/padding.h"
 #include "cc/core/stencil.h"
 #include "cc/kernels/cuda.h"
 #include "cc/kernels/gpu_pixels.h"
@@ -29,6 +31,11 @@ inline constexpr int kGradientBlocks = [] {
   constexpr bool kIsWide = sizeof(typename Stencil::Real) == 8 || kWidth == 8;
   return kIsLong || (kIsWide && kMore) ? 2 : kIsWide || kMore ? 3 : 4;
 }();
+
+// The same for a kernel that takes any modes: 128 registers, or as many as there are for
+// numbers of 64 bits.
+template <typename Stencil>
+inline constexpr int kAnyBlocks = sizeof(typename Stencil::Real) == 8 ? 1 : 2;
 
 // Kernels loop when there is more work than for this many blocks, and compute in
 // 32-bit integers when no count is above the limit.  A test sets both low.
@@ -74,40 +81,55 @@ bool AreAligned(int bytes, Pointers... pointers) {
 template <typename T>
 inline constexpr int kWidest = 16 / static_cast<int>(sizeof(T));
 
-// Calls visit(TypeTag<Stencil>, width) with the index type and the number of channels
-// a thread moves at a time, both of which the sizes and the pointers allow.
+// Calls visit(std::integral_constant<int, width>) with the first of the widths that
+// divides the channels and that all pointers are aligned for, and returns what it does.
+// The last one must be 1.
+template <typename T, int kWidth, int... kNarrower, typename Visit, typename... Pointers>
+const char* VisitWidth(int64_t channels, const Visit& visit, Pointers... pointers) {
+  const bool is_possible =
+      channels % kWidth == 0 && AreAligned(kAccessBytes<T, kWidth>, pointers...);
+  if (is_possible) return visit(std::integral_constant<int, kWidth>());
+  if constexpr (sizeof...(kNarrower) > 0) {
+    return VisitWidth<T, kNarrower...>(channels, visit, pointers...);
+  }
+  return nullptr;
+}
+
+// Whether the kernels of linear interpolation with zeros outside apply.
+template <int Rank, typename T>
+bool IsLinearImageWithZeros(const Modes& modes, const T* fill) {
+  return Rank == 2 && modes.is_linear_with_zeros() && fill == nullptr;
+}
+
+// Calls visit(TypeTag<Stencil>, width) for linear interpolation of images with zeros
+// outside, with the index type and the number of channels a thread moves at a time that
+// the sizes and the pointers allow, and returns what it does.
 //
 // Each pair is one more instance of a kernel, for every type and architecture.  So
 // what needs 64 bits has the extremes alone.
-template <int Rank, typename T, typename Visit, typename... Pointers>
-const char* VisitKernel(const Modes& modes, const ResamplerSizes<Rank>& sizes, const Visit& visit,
-                        Pointers... pointers) {
-  const char* error = nullptr;
-  const auto visit_width = [&](auto tag) {
-    constexpr bool kIsSmall = sizeof(typename decltype(tag)::type::Index) == sizeof(int32_t);
-    const auto visit_if_possible = [&](auto width) {
-      const bool is_possible =
-          sizes.image.channels % width == 0 && AreAligned(kAccessBytes<T, width>, pointers...);
-      if (is_possible) error = visit(tag, width);
-      return is_possible;
-    };
-    if (visit_if_possible(std::integral_constant<int, kWidest<T>>())) return;
-    if constexpr (kIsSmall && kWidest<T> > 4) {
-      if (visit_if_possible(std::integral_constant<int, 4>())) return;
-    }
-    if constexpr (kIsSmall && kWidest<T> > 2) {
-      if (visit_if_possible(std::integral_constant<int, 2>())) return;
-    }
-    if constexpr (kIsSmall) {
-      if (visit_if_possible(std::integral_constant<int, 3>())) return;
-    }
-    visit_if_possible(std::integral_constant<int, 1>());
-  };
+template <typename T, typename Visit, typename... Pointers>
+const char* VisitLinearKernel(const ResamplerSizes<2>& sizes, const Visit& visit,
+                              Pointers... pointers) {
+  constexpr int kMost = kWidest<T>;
   if (FitsInt32(sizes)) {
-    VisitStencil<Rank, Coordinate<T>, int32_t>(modes, visit_width);
-  } else {
-    VisitStencil<Rank, Coordinate<T>, int64_t>(modes, visit_width);
+    using Narrow = Stencil<2, Linear, Zeros, Coordinate<T>, int32_t>;
+    const auto visit_width = [&](auto width) { return visit(TypeTag<Narrow>(), width); };
+    // Of these, types for which an access moves fewer have the widest several times.
+    return VisitWidth<T, kMost, (kMost < 4 ? kMost : 4), 2, 3, 1>(sizes.image.channels, visit_width,
+                                                                  pointers...);
   }
+  using Long = Stencil<2, Linear, Zeros, Coordinate<T>, int64_t>;
+  const auto visit_width = [&](auto width) { return visit(TypeTag<Long>(), width); };
+  return VisitWidth<T, kMost, 1>(sizes.image.channels, visit_width, pointers...);
+}
+
+// Calls visit(TypeTag<Stencil>, rules) for the stencil of `modes` that takes all of them as
+// it runs, with indices of 64 bits, and returns what it does.
+template <int Rank, typename T, typename Visit>
+const char* VisitAnyKernel(const Modes& modes, const Visit& visit) {
+  const char* error = nullptr;
+  VisitAnyStencil<Rank, Coordinate<T>>(
+      modes, [&](auto tag, const auto& rules) { error = visit(tag, rules); });
   return error;
 }
 

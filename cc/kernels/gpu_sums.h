@@ -50,6 +50,7 @@ __device__ double SumOverBlock(const double* mine) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     double sum = mine[i];
+#pragma unroll 1
     for (int delta = kWarpSize / 2; delta > 0; delta /= 2) {
       sum += __shfl_down_sync(kWholeWarp, sum, delta, kWarpSize);
     }
@@ -58,6 +59,7 @@ __device__ double SumOverBlock(const double* mine) {
   __syncthreads();
   double sum = 0;
   if (thread < kCount) {
+#pragma unroll 1
     for (int w = 0; w < kThreads / kWarpSize; ++w) sum += by_warp.value[w][thread];
   }
   __syncthreads();  // They are read before they are written again.

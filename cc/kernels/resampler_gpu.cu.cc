@@ -1,5 +1,6 @@
-// The forward kernel and its launcher.  No TensorFlow here: nvcc compiles it for the
-// device, and g++ for a test that runs it on the host.
+// The launcher of the forward kernels, and the one of linear interpolation of images with
+// zeros outside.  No TensorFlow here: nvcc compiles it for the device, and g++ for a test
+// that runs it on the host.
 
 #include <cstdint>
 
@@ -8,6 +9,7 @@
 #include "cc/core/stencil.h"
 #include "cc/kernels/cuda.h"
 #include "cc/kernels/divider.h"
+#include "cc/kernels/gpu_any.h"
 #include "cc/kernels/gpu_launch.h"
 #include "cc/kernels/gpu_pixels.h"
 #include "cc/kernels/gpu_points.h"
@@ -34,8 +36,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     const Index first = (pack - p * packs_per_point.divisor()) * kWidth;
     const Index n = points_per_image.Quotient(p);
     Real point[Stencil::kRank];
-    points.At({p, n, p - n * points_per_image.divisor()}, point);
-    const Stencil stencil(image, point);
+    points.At(n, p - n * points_per_image.divisor(), point);
+    const Stencil stencil({}, image, point);
 
     const auto is_read = [&](int k) { return stencil.weight(k) != Real(0); };
     Channels<T, kWidth> pixels[Stencil::kCount];
@@ -55,14 +57,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-}  // namespace
-
 template <typename Points, typename T>
-const char* LaunchResampler(const ResamplerArguments<Points, T>& arguments, void* stream) {
+const char* LaunchLinearSample(const ResamplerArguments<Points, T>& arguments, void* stream) {
   const auto& sizes = arguments.sizes;
-  if (sizes.points() * sizes.image.channels == 0) return nullptr;
-  return VisitKernel<Points::kRank, T>(
-      arguments.modes, sizes,
+  return VisitLinearKernel<T>(
+      sizes,
       [&](auto tag, auto width) {
         using Stencil = typename decltype(tag)::type;
         using Index = typename Stencil::Index;
@@ -76,17 +75,25 @@ const char* LaunchResampler(const ResamplerArguments<Points, T>& arguments, void
       arguments.data, arguments.output);
 }
 
-#define TF_STN_INSTANTIATE(T)                                                                      \
-  template const char* LaunchResampler(const ResamplerArguments<WarpPoints<2, Coordinate<T>>, T>&, \
-                                       void*);                                                     \
-  template const char* LaunchResampler(                                                            \
-      const ResamplerArguments<AffinePoints<2, Coordinate<T>>, T>&, void*)
+}  // namespace
 
-TF_STN_INSTANTIATE(Half);
-TF_STN_INSTANTIATE(BFloat16);
-TF_STN_INSTANTIATE(float);
-TF_STN_INSTANTIATE(double);
+template <typename Points, typename T>
+const char* LaunchResampler(const ResamplerArguments<Points, T>& arguments, void* stream) {
+  const auto& sizes = arguments.sizes;
+  if (sizes.points() * sizes.image.channels == 0) return nullptr;
+  if constexpr (Points::kRank == 2) {
+    if (IsLinearImageWithZeros<Points::kRank>(arguments.modes, arguments.fill)) {
+      return LaunchLinearSample(arguments, stream);
+    }
+  }
+  return LaunchAnySample(arguments, stream);
+}
 
+#define TF_STN_INSTANTIATE(Points, Rank, T)                                                       \
+  template const char* LaunchResampler(const ResamplerArguments<Points<Rank, Coordinate<T>>, T>&, \
+                                       void*)
+TF_STN_FOR_ALL_WARPS(TF_STN_INSTANTIATE);
+TF_STN_FOR_ALL_MATRICES(TF_STN_INSTANTIATE);
 #undef TF_STN_INSTANTIATE
 
 }  // namespace tf_stn

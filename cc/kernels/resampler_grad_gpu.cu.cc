@@ -1,20 +1,21 @@
-// The kernels of both gradients and their launcher.  No TensorFlow here: nvcc compiles
-// it for the device, and g++ for a test that runs it on the host.
+// The launcher of the kernels of both gradients, and those of linear interpolation of
+// images with zeros outside.  No TensorFlow here: nvcc compiles it for the device, and g++
+// for a test that runs it on the host.
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/half.h"
 #include "cc/core/stencil.h"
 #include "cc/kernels/cuda.h"
 #include "cc/kernels/divider.h"
+#include "cc/kernels/gpu_any.h"
+#include "cc/kernels/gpu_gradient.h"
 #include "cc/kernels/gpu_launch.h"
 #include "cc/kernels/gpu_ordered_gradient.h"
 #include "cc/kernels/gpu_pixels.h"
 #include "cc/kernels/gpu_points.h"
-#include "cc/kernels/gpu_sums.h"
 #include "cc/kernels/resampler.h"
 
 namespace tf_stn {
@@ -85,8 +86,8 @@ __device__ void GradientOfPoint(const Stencil& stencil, typename Stencil::Index 
   }
 }
 
-// The gradient of stored points; `grad_warp` is null if nobody needs it, which without
-// kData is never so.
+// The gradient of points that are stored, those of each image for itself; `grad_warp` is
+// null if nobody needs it, which without kData is never so.
 template <typename Stencil, typename T, int kWidth, bool kData>
 __global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, false>)
     WarpGradientKernel(Extent<Stencil::kRank, typename Stencil::Index> image,
@@ -109,25 +110,14 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, fal
     const Index p = is_point ? mine : base;
     const Index start = points_per_image.Quotient(p) * elements;
     Real point[Stencil::kRank], grad_point[Stencil::kRank];
-    points.At(p, point);
-    GradientOfPoint<kWidth, kData>(Stencil(image, point), image.channels, is_point, lane, lanes,
+    points.At(Index{0}, p, point);  // As stored, all are one image's.
+    GradientOfPoint<kWidth, kData>(Stencil({}, image, point), image.channels, is_point, lane, lanes,
                                    data, start, grad_output, p * image.channels, grad_data,
                                    grad_warp != nullptr, grad_point);
     if (!is_point || lane != 0 || grad_warp == nullptr) continue;
     for (int d = 0; d < Stencil::kRank; ++d) grad_warp[p * Stencil::kRank + d] = grad_point[d];
   }
 }
-
-// The points of an image, divided among blocks.  A block sums dL/dmatrix over a tile,
-// and another kernel sums the tiles of an image: no gradient of a point is stored, and
-// the order of sums depends on the sizes alone.
-struct Tiles {
-  int64_t points;  // At most, in a tile.
-  int64_t per_image;
-};
-
-template <int Rank>
-inline constexpr int kParameters = Rank * (Rank + 1);
 
 // The gradient of points from a matrix.  Writes for each tile its part of dL/dmatrix to
 // `parts`, which is null if nobody needs it; without kData that is never so.
@@ -137,232 +127,197 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, tru
         Extent<Stencil::kRank, typename Stencil::Index> image,
         DevicePoints<AffinePoints<Stencil::kRank, typename Stencil::Real>, typename Stencil::Index>
             points,
-        typename Stencil::Index points_per_image, typename Stencil::Index points_per_tile,
-        typename Stencil::Index tiles_per_image, typename Stencil::Index tiles, int lanes,
-        const T* __restrict__ data, const T* __restrict__ grad_output,
+        Tiles tiles, int lanes, const T* __restrict__ data, const T* __restrict__ grad_output,
         typename Stencil::Real* __restrict__ grad_data, double* __restrict__ parts) {
   using Index = typename Stencil::Index;
   using Real = typename Stencil::Real;
   constexpr int kRank = Stencil::kRank;
   const Index points_per_block = kThreads / lanes;
   const int lane = threadIdx.x % lanes;
-  for (Index tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const Index n = tile / tiles_per_image;
-    const Index begin = (tile - n * tiles_per_image) * points_per_tile;
-    const Index left = points_per_image - begin;
-    const Index end = begin + (left < points_per_tile ? left : points_per_tile);
+  const Index count = static_cast<Index>(tiles.count());
+  for (Index tile = blockIdx.x; tile < count; tile += gridDim.x) {
+    const Index output = tile / static_cast<Index>(tiles.per_output);
+    const Index n = output / static_cast<Index>(tiles.outputs_per_image);
+    const Real* matrix =
+        points.MatrixOf(n, output - n * static_cast<Index>(tiles.outputs_per_image));
+    const Index begin =
+        (tile - output * static_cast<Index>(tiles.per_output)) * static_cast<Index>(tiles.points);
+    const Index end = EndOfTile<Index>(tiles, begin);
     const Index start = n * image.elements();
-    RunningSum<Real> sums[kParameters<kRank>];
+    MatrixSum<kRank, Real> sum;
     for (Index base = begin; base < end; base += points_per_block) {
       const Index mine = base + threadIdx.x / lanes;
       const bool is_point = mine < end;
-      const Index in_image = is_point ? mine : begin;
-      const PointNumbers<Index> p = {n * points_per_image + in_image, n, in_image};
-      Real point[kRank], grad_point[kRank];
-      points.At(p, point);
-      GradientOfPoint<kWidth, kData>(Stencil(image, point), image.channels, is_point, lane, lanes,
-                                     data, start, grad_output, p.in_batch * image.channels,
-                                     grad_data, parts != nullptr, grad_point);
-      if (!is_point || lane != 0 || parts == nullptr) continue;
+      const Index p = is_point ? mine : begin;
       Index pixel[kRank];
       points.PixelOf(p, pixel);
-#pragma unroll
-      for (int d = 0; d < kRank; ++d) {
-        RunningSum<Real>* row = sums + d * (kRank + 1);
-        for (int k = 0; k < kRank; ++k) row[k].Add(grad_point[d] * static_cast<Real>(pixel[k]));
-        row[kRank].Add(grad_point[d]);
-      }
+      Real point[kRank], grad_point[kRank];
+      AffinePoints<kRank, Real>::Map(matrix, pixel, point);
+      const Index in_batch = output * static_cast<Index>(tiles.output_points) + p;
+      GradientOfPoint<kWidth, kData>(Stencil({}, image, point), image.channels, is_point, lane,
+                                     lanes, data, start, grad_output, in_batch * image.channels,
+                                     grad_data, parts != nullptr, grad_point);
+      if (!is_point || lane != 0 || parts == nullptr) continue;
+      sum.Add(grad_point, pixel);
     }
-    if (parts == nullptr) continue;
-    double mine[kParameters<kRank>];
-    for (int i = 0; i < kParameters<kRank>; ++i) mine[i] = sums[i].Value();
-    const double sum = SumOverBlock<kParameters<kRank>>(mine);
-    const int i = threadIdx.x;
-    if (i < kParameters<kRank>) parts[int64_t{tile} * kParameters<kRank> + i] = sum;
+    if (parts != nullptr) sum.Write(parts + int64_t{tile} * kParameters<kRank>);
   }
-}
-
-// Sums the tiles of each image: a block takes an image, a thread every kThreads-th tile.
-template <int kCount, typename Real>
-__global__ void __launch_bounds__(kThreads, kBlocks)
-    SumTilesKernel(int64_t images, int64_t tiles_per_image, const double* __restrict__ parts,
-                   Real* __restrict__ sums) {
-  const int i = threadIdx.x;
-  for (int64_t n = blockIdx.x; n < images; n += gridDim.x) {
-    double mine[kCount] = {};
-    for (int64_t tile = i; tile < tiles_per_image; tile += kThreads) {
-      const double* part = parts + (n * tiles_per_image + tile) * kCount;
-      for (int k = 0; k < kCount; ++k) mine[k] += part[k];
-    }
-    const double sum = SumOverBlock<kCount>(mine);
-    if (i < kCount) sums[n * kCount + i] = static_cast<Real>(sum);
-  }
-}
-
-template <typename Real, typename T>
-__global__ void __launch_bounds__(kThreads, kBlocks)
-    RoundKernel(int64_t count, const Real* __restrict__ sums, T* __restrict__ rounded) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count;
-       i += step) {
-    rounded[i] = static_cast<T>(sums[i]);
-  }
-}
-
-// Returns the threads that share the channels of a point.  Each takes at least four of
-// them, even one by one, before another helps.
-template <typename T>
-int Lanes(int64_t channels) {
-  constexpr int64_t kAlone = kWidest<T> < 4 ? 4 : kWidest<T>;
-  int lanes = 1;
-  while (lanes < kWarpSize && lanes * kAlone < channels) lanes *= 2;
-  return lanes;
-}
-
-template <typename T, int Rank>
-Tiles TilesOf(const ResamplerSizes<Rank>& sizes) {
-  // To keep every multiprocessor busy; more would be more to sum in the end.
-  constexpr int64_t kEnoughTiles = kMostBlocks < 2048 ? kMostBlocks : 2048;
-  if (sizes.points() == 0) return {1, 0};
-  const int64_t at_once = kThreads / Lanes<T>(sizes.image.channels);
-  const int64_t wanted = CeilDivide(kEnoughTiles, sizes.images);
-  const int64_t rounds = CeilDivide(CeilDivide(sizes.points_per_image, wanted), at_once);
-  return {rounds * at_once, CeilDivide(sizes.points_per_image, rounds * at_once)};
-}
-
-// Where half types are summed, and where tiles are: one after the other in the workspace.
-template <typename Points, typename T>
-size_t BytesOfSums(const ResamplerGradArguments<Points, T>& arguments) {
-  if (arguments.grad_data == nullptr || std::is_same_v<T, Coordinate<T>>) return 0;
-  const int64_t count = arguments.sizes.images * arguments.sizes.image.elements();
-  return static_cast<size_t>(CeilDivide(count, 4) * 4) * sizeof(Coordinate<T>);
-}
-
-template <typename Points, typename T>
-size_t BytesOfTiles(const ResamplerGradArguments<Points, T>& arguments) {
-  if (arguments.grad_points == nullptr || !kAreFromMatrix<Points>) return 0;
-  const int64_t tiles = arguments.sizes.images * TilesOf<T>(arguments.sizes).per_image;
-  return static_cast<size_t>(tiles * kParameters<Points::kRank>) * sizeof(double);
 }
 
 // Launches the kernel for the gradients that have somewhere to go, at least one.
-template <typename Stencil, int kWidth, typename Real, typename T>
-const char* LaunchGradients(
-    const ResamplerGradArguments<WarpPoints<Stencil::kRank, Real>, T>& arguments, Real* grad_data,
-    double*, void* stream) {
-  using Index = typename Stencil::Index;
+template <typename T>
+const char* LaunchLinearGradients(
+    const ResamplerGradArguments<WarpPoints<2, Coordinate<T>>, T>& arguments,
+    Coordinate<T>* grad_data, void* stream) {
   const auto& sizes = arguments.sizes;
   const int lanes = Lanes<T>(sizes.image.channels);
-  const auto kernel = grad_data == nullptr ? &WarpGradientKernel<Stencil, T, kWidth, false>
-                                           : &WarpGradientKernel<Stencil, T, kWidth, true>;
-  return Launch(kernel, Blocks(sizes.points(), kThreads / lanes), kThreads, stream,
-                To<Index>(sizes.image), arguments.points, Divider<Index>(sizes.points_per_image),
-                static_cast<Index>(sizes.points()), lanes, arguments.data, arguments.grad_output,
-                grad_data, arguments.grad_points);
+  return VisitLinearKernel<T>(
+      sizes,
+      [&](auto tag, auto width) {
+        using Stencil = typename decltype(tag)::type;
+        using Index = typename Stencil::Index;
+        auto* kernel = &WarpGradientKernel<Stencil, T, width, false>;
+        if (grad_data != nullptr) kernel = &WarpGradientKernel<Stencil, T, width, true>;
+        return Launch(kernel, Blocks(sizes.points(), kThreads / lanes), kThreads, stream,
+                      To<Index>(sizes.image), arguments.points,
+                      Divider<Index>(sizes.points_per_image), static_cast<Index>(sizes.points()),
+                      lanes, arguments.data, arguments.grad_output, grad_data,
+                      arguments.grad_points);
+      },
+      arguments.data, arguments.grad_output, grad_data);
 }
 
-template <typename Stencil, int kWidth, typename Real, typename T>
-const char* LaunchGradients(
-    const ResamplerGradArguments<AffinePoints<Stencil::kRank, Real>, T>& arguments, Real* grad_data,
-    double* parts, void* stream) {
-  using Index = typename Stencil::Index;
-  using Points = AffinePoints<Stencil::kRank, Real>;
+template <typename T>
+const char* LaunchLinearGradients(
+    const ResamplerGradArguments<AffinePoints<2, Coordinate<T>>, T>& arguments, const Tiles& tiles,
+    Coordinate<T>* grad_data, double* parts, void* stream) {
+  using Points = AffinePoints<2, Coordinate<T>>;
   const auto& sizes = arguments.sizes;
-  const Tiles tiles = TilesOf<T>(sizes);
-  const auto kernel = grad_data == nullptr ? &MatrixGradientKernel<Stencil, T, kWidth, false>
-                                           : &MatrixGradientKernel<Stencil, T, kWidth, true>;
-  const char* error = Launch(kernel, Blocks(sizes.images * tiles.per_image, 1), kThreads, stream,
-                             To<Index>(sizes.image), DevicePoints<Points, Index>(arguments.points),
-                             static_cast<Index>(sizes.points_per_image),
-                             static_cast<Index>(tiles.points), static_cast<Index>(tiles.per_image),
-                             static_cast<Index>(sizes.images * tiles.per_image),
-                             Lanes<T>(sizes.image.channels), arguments.data, arguments.grad_output,
-                             grad_data, arguments.grad_points == nullptr ? nullptr : parts);
-  if (error != nullptr || arguments.grad_points == nullptr) return error;
-  return Launch(&SumTilesKernel<Points::kParameters, Real>, Blocks(sizes.images, 1), kThreads,
-                stream, sizes.images, tiles.per_image, parts, arguments.grad_points);
+  return VisitLinearKernel<T>(
+      sizes,
+      [&](auto tag, auto width) {
+        using Stencil = typename decltype(tag)::type;
+        using Index = typename Stencil::Index;
+        auto* kernel = &MatrixGradientKernel<Stencil, T, width, false>;
+        if (grad_data != nullptr) kernel = &MatrixGradientKernel<Stencil, T, width, true>;
+        return Launch(kernel, Blocks(tiles.count(), 1), kThreads, stream, To<Index>(sizes.image),
+                      DevicePoints<Points, Index>(arguments.points), tiles,
+                      Lanes<T>(sizes.image.channels), arguments.data, arguments.grad_output,
+                      grad_data, parts);
+      },
+      arguments.data, arguments.grad_output, grad_data);
+}
+
+// Launches what adds to `grad_data`, unless it is null, and writes grad_points, unless that
+// is null.
+template <int Rank, typename T>
+const char* LaunchGradients(
+    const ResamplerGradArguments<WarpPoints<Rank, Coordinate<T>>, T>& arguments,
+    Coordinate<T>* grad_data, double*, void* stream) {
+  if constexpr (Rank == 2) {
+    if (IsLinearImageWithZeros<Rank>(arguments.modes, arguments.fill) &&
+        arguments.points.per_image != 0) {
+      return LaunchLinearGradients<T>(arguments, grad_data, stream);
+    }
+  }
+  return LaunchAnyGradients<T, Rank>(arguments, grad_data, stream);
+}
+
+template <int Rank, typename T>
+const char* LaunchGradients(
+    const ResamplerGradArguments<AffinePoints<Rank, Coordinate<T>>, T>& arguments,
+    Coordinate<T>* grad_data, double* parts, void* stream) {
+  const Tiles tiles = TilesOf<T>(arguments.sizes, arguments.points);
+  if (arguments.grad_points == nullptr) parts = nullptr;
+  const auto launch = [&] {
+    if constexpr (Rank == 2) {
+      if (IsLinearImageWithZeros<Rank>(arguments.modes, arguments.fill)) {
+        return LaunchLinearGradients<T>(arguments, tiles, grad_data, parts, stream);
+      }
+    }
+    return LaunchAnyGradients<T, Rank>(arguments, tiles, grad_data, parts, stream);
+  };
+  const char* error = launch();
+  if (error != nullptr || parts == nullptr) return error;
+  const int64_t matrices = arguments.points.stored;
+  return Launch(&SumTilesKernel<kParameters<Rank>, Coordinate<T>>, Blocks(matrices, 1), kThreads,
+                stream, matrices, tiles.outputs / matrices, tiles.per_output, parts,
+                arguments.grad_points);
+}
+
+template <typename Points, typename T>
+const char* LaunchOrderedGradient(const ResamplerGradArguments<Points, T>& arguments,
+                                  Coordinate<T>* grad_data, void* stream) {
+  if constexpr (Points::kRank == 2) {
+    if (IsLinearImageWithZeros<Points::kRank>(arguments.modes, arguments.fill)) {
+      const auto launch = [&](auto tag) {
+        return LaunchOrderedDataGradient<typename decltype(tag)::type>(arguments, grad_data,
+                                                                       stream);
+      };
+      using Real = Coordinate<T>;
+      return FitsInt32(arguments.sizes)
+                 ? launch(TypeTag<Stencil<2, Linear, Zeros, Real, int32_t>>())
+                 : launch(TypeTag<Stencil<2, Linear, Zeros, Real, int64_t>>());
+    }
+  }
+  return LaunchAnyOrderedGradient(arguments, nullptr, grad_data, stream);
+}
+
+// Returns the bytes of the workspace that tiles take.
+template <typename Points, typename T>
+size_t BytesOfTiles(const ResamplerGradArguments<Points, T>& arguments) {
+  if constexpr (kAreFromMatrix<Points>) {
+    if (arguments.grad_points == nullptr) return 0;
+    const int64_t tiles = TilesOf<T>(arguments.sizes, arguments.points).count();
+    return static_cast<size_t>(tiles * kParameters<Points::kRank>) * sizeof(double);
+  } else {
+    return 0;
+  }
 }
 
 }  // namespace
 
 template <typename Points, typename T>
 size_t ResamplerGradWorkspace(const ResamplerGradArguments<Points, T>& arguments) {
-  return BytesOfSums(arguments) + BytesOfTiles(arguments);
+  return DeviceSums<T>(arguments.sizes, arguments.grad_data).bytes() + BytesOfTiles(arguments);
 }
 
 template <typename Points, typename T>
 const char* LaunchResamplerGrad(const ResamplerGradArguments<Points, T>& arguments, void* workspace,
                                 bool deterministic, void* stream) {
   using Real = Coordinate<T>;
-  const auto& sizes = arguments.sizes;
-  const bool has_points = sizes.points() > 0;
-  const int64_t elements =
-      arguments.grad_data == nullptr ? 0 : sizes.images * sizes.image.elements();
-  Real* grad_data = nullptr;
-  if constexpr (std::is_same_v<T, Real>) {
-    grad_data = arguments.grad_data;
-  } else {
-    if (arguments.grad_data != nullptr) grad_data = static_cast<Real*>(workspace);
-  }
-  auto* parts = reinterpret_cast<double*>(static_cast<char*>(workspace) + BytesOfSums(arguments));
-
-  // What no kernel writes, or one only adds to.
+  const DeviceSums<T> sums(arguments.sizes, arguments.grad_data);
+  Real* grad_data = sums.In(workspace);
+  auto* parts = reinterpret_cast<double*>(static_cast<char*>(workspace) + sums.bytes());
   const char* error = nullptr;
-  if (elements > 0 && !(deterministic && has_points)) {
-    error = FillWithZeros(grad_data, static_cast<size_t>(elements) * sizeof(Real), stream);
+  if (arguments.sizes.points() == 0) {
+    error = sums.Clear(workspace, stream);
+    if (error == nullptr && arguments.grad_points != nullptr) {
+      const auto count = static_cast<size_t>(NumbersOf(arguments.points));
+      error = FillWithZeros(arguments.grad_points, count * sizeof(Real), stream);
+    }
+    return error == nullptr ? sums.Round(workspace, stream) : error;
   }
-  if (error == nullptr && !has_points && kAreFromMatrix<Points> &&
-      arguments.grad_points != nullptr) {
-    const int64_t count = sizes.images * kParameters<Points::kRank>;
-    error = FillWithZeros(arguments.grad_points, static_cast<size_t>(count) * sizeof(Real), stream);
-  }
-  if (error != nullptr) return error;
-
-  if (has_points) {
-    error = VisitKernel<Points::kRank, T>(
-        arguments.modes, sizes,
-        [&](auto tag, auto width) -> const char* {
-          using Stencil = typename decltype(tag)::type;
-          Real* added = grad_data;
-          if (deterministic && grad_data != nullptr) {
-            const char* error = LaunchOrderedDataGradient<Stencil>(arguments, grad_data, stream);
-            if (error != nullptr) return error;
-            added = nullptr;
-          }
-          if (added == nullptr && arguments.grad_points == nullptr) return nullptr;
-          return LaunchGradients<Stencil, width>(arguments, added, parts, stream);
-        },
-        arguments.data, arguments.grad_output, arguments.grad_data);
+  if (grad_data != nullptr) {
+    error = deterministic ? LaunchOrderedGradient(arguments, grad_data, stream)
+                          : sums.Clear(workspace, stream);
     if (error != nullptr) return error;
   }
-  if constexpr (!std::is_same_v<T, Real>) {
-    if (elements > 0) {
-      return Launch(&RoundKernel<Real, T>, Blocks(elements, kThreads), kThreads, stream, elements,
-                    grad_data, arguments.grad_data);
-    }
+  Real* added = deterministic ? nullptr : grad_data;
+  if (added != nullptr || arguments.grad_points != nullptr) {
+    error = LaunchGradients<Points::kRank, T>(arguments, added, parts, stream);
+    if (error != nullptr) return error;
   }
-  return nullptr;
+  return sums.Round(workspace, stream);
 }
 
-template <typename T>
-using Warp = WarpPoints<2, Coordinate<T>>;
-template <typename T>
-using Affine = AffinePoints<2, Coordinate<T>>;
-
-#define TF_STN_INSTANTIATE(Points, T)                                                          \
-  template size_t ResamplerGradWorkspace(const ResamplerGradArguments<Points<T>, T>&);         \
-  template const char* LaunchResamplerGrad(const ResamplerGradArguments<Points<T>, T>&, void*, \
-                                           bool, void*)
-
-TF_STN_INSTANTIATE(Warp, Half);
-TF_STN_INSTANTIATE(Warp, BFloat16);
-TF_STN_INSTANTIATE(Warp, float);
-TF_STN_INSTANTIATE(Warp, double);
-TF_STN_INSTANTIATE(Affine, Half);
-TF_STN_INSTANTIATE(Affine, BFloat16);
-TF_STN_INSTANTIATE(Affine, float);
-TF_STN_INSTANTIATE(Affine, double);
-
+#define TF_STN_INSTANTIATE(Points, Rank, T)                           \
+  template size_t ResamplerGradWorkspace(                             \
+      const ResamplerGradArguments<Points<Rank, Coordinate<T>>, T>&); \
+  template const char* LaunchResamplerGrad(                           \
+      const ResamplerGradArguments<Points<Rank, Coordinate<T>>, T>&, void*, bool, void*)
+TF_STN_FOR_ALL_WARPS(TF_STN_INSTANTIATE);
+TF_STN_FOR_ALL_MATRICES(TF_STN_INSTANTIATE);
 #undef TF_STN_INSTANTIATE
 
 }  // namespace tf_stn

@@ -27,6 +27,7 @@
 #define __device__
 #define __shared__ static  // Blocks do not overlap in time.
 #define __launch_bounds__(...)
+#define TF_STN_OUT_OF_LINE
 
 namespace tf_stn {
 namespace cuda_on_host {
