@@ -24,19 +24,20 @@ TABLE = ROOT / "benchmarks/gpu_kernels.csv"
 OPS = ["Resampler", "ResamplerGrad", "ResamplerGradGrad", "AffineResampler", "AffineResamplerGrad"]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
 HOST_BUILDS = {
-    "plain": ["-O1", "-Werror"],
-    # The paths of large tensors: indices of 64 bits, more work than blocks.
-    "large": ["-O1", "-Werror", "-DTF_STN_MOST_BLOCKS=2", "-DTF_STN_INT32_LIMIT=0"],
-    # The path of GPUs that add atomically one number at a time.
-    "older": ["-O1", "-Werror", "-DTF_STN_NO_ATOMIC_VECTORS"],
-    # Under sanitizers g++ warns of uninitialised values where there are none.
+    # g++ warns of uninitialised values where there are none.
     "sanitized": [
         *("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
         "-Wno-maybe-uninitialized",
     ],
+    # The paths of large tensors, with indices of 64 bits and more work than blocks, and of GPUs
+    # that add atomically one number at a time.
+    "large": [
+        *("-O1", "-DTF_STN_MOST_BLOCKS=2", "-DTF_STN_INT32_LIMIT=0"),
+        "-DTF_STN_NO_ATOMIC_VECTORS",
+    ],
 }
 # Threads that a multiprocessor can hold; each has 65,536 registers.
-MOST_THREADS = {75: 1024} | dict.fromkeys((80, 90, 100, 103), 2048)
+MOST_THREADS = {75: 1024} | dict.fromkeys((80, 90, 100), 2048)
 OTHER_MOST_THREADS = 1536
 
 
@@ -47,7 +48,7 @@ def compiler():
 @pytest.mark.parametrize("build", HOST_BUILDS)
 def test_kernels_run_on_the_host_and_equal_the_cpu(tmp_path, build):
     program = tmp_path / "gpu_test"
-    flags = ["-std=c++17", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT}"]
+    flags = ["-std=c++17", "-g", "-Werror", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT}"]
     flags += ["-include", str(ROOT / "tests/cc/cuda_on_host.h"), *HOST_BUILDS[build]]
 
     def compile_source(source):
@@ -204,8 +205,8 @@ def eighths_of_threads(kernel):
 def test_kernels_spill_nothing_and_leave_room_for_other_threads(compiled):
     """Launch bounds promise the room; that nothing is spilled for it is the compiler's word."""
     _, rows = compiled
-    assert len([row for row in rows if not is_any(row[0])]) > 1800
-    assert len([row for row in rows if is_any(row[0])]) > 2400
+    assert len([row for row in rows if not is_any(row[0])]) > 1200
+    assert len([row for row in rows if is_any(row[0])]) > 1600
     for kernel, architecture, registers, stack in rows:
         most_threads = MOST_THREADS.get(architecture, OTHER_MOST_THREADS)
         threads = most_threads * eighths_of_threads(kernel) // 8

@@ -14,6 +14,9 @@ import subprocess
 
 # The architectures that a new virtual one begins with, as far as it matters to our code.
 FAMILIES = (75, 80, 90)
+# They run the code of the architecture before them, which would be the same: the binary is a third
+# smaller, and built in two thirds of the time.
+SAME_AS_BEFORE = (87, 88, 103, 121)
 
 
 def installed_tensorflow() -> pathlib.Path | None:
@@ -63,6 +66,7 @@ class Cuda:
             )
         # Names such as compute_90a are of variants, which later architectures do not run.
         listed = re.findall(r"compute_(\d+)$", self.output_of("--list-gpu-arch"), re.MULTILINE)
+        listed = [number for number in listed if int(number) not in SAME_AS_BEFORE]
         numbers = set(map(int, wanted.split(";") if wanted else listed))
         self.architectures = sorted(number for number in numbers if number >= FAMILIES[0])
         if not self.architectures:
