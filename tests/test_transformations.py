@@ -228,7 +228,11 @@ def test_inverse_and_composition(rng, name):
     np.testing.assert_allclose(back[0], points, atol=1e-12)
 
 
-@pytest.mark.parametrize("transformation", [Similarity(3), Rigid(3), Attention(0.5)], ids=str)
+@pytest.mark.parametrize(
+    "transformation",
+    [Similarity(3), Rigid(3), Attention(0.5)],
+    ids=lambda item: type(item).__name__,
+)
 def test_inverse_that_does_not_exist_says_so(transformation):
     parameters = identity_of(transformation, None)
     with pytest.raises(ValueError, match=r"no .*inverse.* and .*compos"):
