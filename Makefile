@@ -59,7 +59,9 @@ test-gpu-here: $(VENV)/installed
 	TF_STN_REQUIRE_GPU=1 $(bin)/python -m pytest tests/test_resampler_forward.py \
 		tests/test_resampler_gradient.py tests/test_edge_cases.py tests/test_errors.py \
 		tests/test_affine_grid.py tests/test_affine_resampler.py tests/test_execution.py \
-		tests/test_layer.py $(PYTEST_ARGUMENTS)
+		tests/test_layer.py tests/test_modes.py tests/test_volumes.py tests/test_batches.py \
+		tests/test_fill_value.py tests/test_higher_order.py tests/test_transformations.py \
+		$(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/installed
 	$(bin)/ruff check .
