@@ -46,6 +46,7 @@ SOURCES = [
 CPU_SOURCES = [
     "cc/kernels/resampler_cpu.cc",
     "cc/kernels/resampler_cpu_any.cc",
+    "cc/kernels/resampler_cpu_second_order.cc",
 ]
 CPU_ISAS = {
     "baseline": [],
@@ -79,10 +80,12 @@ HEADERS = [
     "cc/core/shapes.h",
     "cc/core/stencil.h",
     "cc/kernels/cpu_axes.h",
+    "cc/kernels/cpu_blocks.h",
     "cc/kernels/cpu_gradients.h",
     "cc/kernels/cpu_passes.h",
     "cc/kernels/cpu_pixels.h",
     "cc/kernels/cpu_sample.h",
+    "cc/kernels/cpu_second_order.h",
     "cc/kernels/cpu_stencils.h",
     "cc/kernels/cpu_vectors.h",
     "cc/kernels/cuda.h",

@@ -29,18 +29,19 @@ struct GradientBlock {
   Real y[kBlockPoints];
 };
 
-// The points of a block that have taps, in their order.  Without a branch for each:
-// half of them may belong to another band, or lie outside.
+// The points of a block that there is work for, in their order.  Without a branch for
+// each: half of them may belong to another band, or lie outside.
 class WorkList {
  public:
-  template <typename Real>
-  TF_STN_INLINE WorkList(const Block<Real>& block, const IndexOf<Real>* taps)
-      : is_whole_(block.all_used), count_(block.count) {
+  // Of `count` points, those whose mark is not 0; all of them if it `is_whole`.
+  template <typename Index>
+  TF_STN_INLINE WorkList(bool is_whole, int count, const Index* marks)
+      : is_whole_(is_whole), count_(count) {
     if (is_whole_) return;
     count_ = 0;
-    for (int p = 0; p < block.count; ++p) {
+    for (int p = 0; p < count; ++p) {
       points_[count_] = p;
-      count_ += taps[p] != 0;
+      count_ += marks[p] != 0;
     }
   }
 
@@ -156,7 +157,7 @@ void ProductsOfFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* 
   const TapOffsets taps(gradient->image);
   const int64_t last = gradient->readable - taps.at[3] - kWidth;
   alignas(64) Real dots[kBlockPoints][kTaps];
-  const WorkList work(block, block.inside);
+  const WorkList work(block.all_used, block.count, block.inside);
   if (work.count() < block.count) __builtin_memset(dots, 0, sizeof(dots));
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
@@ -187,7 +188,7 @@ template <typename T, int kChannels>
 void AddFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
   using Real = Coordinate<T>;
   const TapOffsets taps(gradient->image);
-  const WorkList work(block, block.used);
+  const WorkList work(block.all_used, block.count, block.used);
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
     const auto used = block.used[p];
@@ -210,7 +211,7 @@ void ProductsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>*
   const int64_t channels = gradient->image.channels;
   const TapOffsets taps(gradient->image);
   alignas(64) Real dots[kBlockPoints][kTaps];
-  const WorkList work(block, block.inside);
+  const WorkList work(block.all_used, block.count, block.inside);
   if (work.count() < block.count) __builtin_memset(dots, 0, sizeof(dots));
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
@@ -251,7 +252,7 @@ void AddManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradie
   using Real = Coordinate<T>;
   const int64_t channels = gradient->image.channels;
   const TapOffsets taps(gradient->image);
-  const WorkList work(block, block.used);
+  const WorkList work(block.all_used, block.count, block.used);
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
     const auto used = block.used[p];
@@ -326,6 +327,32 @@ TF_STN_INLINE void AddDataGradient(const Block<Coordinate<T>>& block, GradientBl
       AddFewChannels<T, kChannels>(block, gradient);
     }
   });
+}
+
+// Writes the gradients of a block's points to the warp, if they are this band's.
+template <typename Real>
+TF_STN_INLINE void WriteWarpGradient(const Block<Real>& block, const Real* x, const Real* y,
+                                     Real* grad_warp) {
+  constexpr int kCount = kLanes<Real>;
+  if (!block.all_owned) {
+    for (int p = 0; p < block.count; ++p) {
+      if (block.owned[p] == 0) continue;
+      grad_warp[2 * p] = x[p];
+      grad_warp[2 * p + 1] = y[p];
+    }
+    return;
+  }
+  int p = 0;
+  for (; p + kCount <= block.count; p += kCount) {
+    RealVector<Real> low, high;
+    Interleave<Real>(LoadElements<kCount>(x + p), LoadElements<kCount>(y + p), &low, &high);
+    Store<kCount>(low, grad_warp + 2 * p);
+    Store<kCount>(high, grad_warp + 2 * p + kCount);
+  }
+  for (; p < block.count; ++p) {
+    grad_warp[2 * p] = x[p];
+    grad_warp[2 * p + 1] = y[p];
+  }
 }
 
 }  // namespace TF_STN_ISA

@@ -38,6 +38,8 @@ struct alignas(64) Block {
   // slope_y[0] (D2 - D0) + slope_y[1] (D3 - D1), where Dk is the inner product of
   // tap k with dL/dV, and 0 for a pixel that does not belong to the stencil.
   Real slope_x[2][kBlockPoints], slope_y[2][kBlockPoints];
+  // d^2L/dxdy is twist (D0 - D1 - D2 + D3).
+  Real twist[kBlockPoints];
   // What lies outside the image adds to the sample: -0, which changes no sum, if
   // nothing outside has weight; 0 if something has; NaN if a coordinate is NaN.
   Real outside[kBlockPoints];
@@ -173,11 +175,12 @@ struct Axis {
   }
 };
 
-// Fills the rest of a block that has coordinates; what only gradients need, if
-// kGradients.
+// Fills the rest of a block that has coordinates: what samples need, and their
+// derivatives up to order kOrder, which is 0, 1 or 2.
 // REQUIRES: the image has at least two rows and columns and at most 2^30 elements.
-template <bool kGradients, typename Real>
+template <int kOrder, typename Real>
 TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
+  constexpr bool kGradients = kOrder > 0;
   constexpr int kCount = kLanes<Real>;
   using Index = IndexOf<Real>;
   using Reals = RealVector<Real>;
@@ -216,6 +219,7 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
       Store<kCount>(Broadcast<kCount>(-Real(0)), block->outside + i);
       store(row * row_elements + column * channels, block->offset);
       if (kGradients) store(Indices{} + kAllTaps, block->inside);
+      if (kOrder > 1) Store<kCount>(Broadcast<kCount>(Real(1)), block->twist + i);
       store(Indices{} + kAllTaps, block->used);
       continue;
     }
@@ -237,6 +241,7 @@ TF_STN_INLINE void FindStencils(const Extent<2>& image, Block<Real>* block) {
     Store<kCount>(outside, block->outside + i);
     store(rows.first * row_elements + columns.first * channels, block->offset);
     if (kGradients) store(inside, block->inside);
+    if (kOrder > 1) Store<kCount>(columns.sign * rows.sign, block->twist + i);
     store(used, block->used);
     all_used &= used == kAllTaps;
   }

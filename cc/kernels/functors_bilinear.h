@@ -19,22 +19,20 @@
 namespace tf_stn {
 namespace functor {
 
-// Divides each image into bands of rows, which all points have to look at, or if
-// there is no grad_data, its points into runs.
-template <typename Points, typename T>
-std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T>& arguments) {
-  const auto& sizes = arguments.sizes;
+// Divides each image into bands of rows, which all points have to look at, or else its
+// points into runs.
+template <int Rank>
+std::vector<GradientTask> DivideGradients(const ResamplerSizes<Rank>& sizes, bool into_bands) {
   const int64_t rows = sizes.image.size[0];
   const int64_t work = sizes.points_per_image * sizes.image.channels;
   int64_t parts = sizes.images >= kManyImages
                       ? 1
                       : std::min(CeilDivide(kTasks, sizes.images), CeilDivide(work, kSmallTask));
-  const bool are_bands = arguments.grad_data != nullptr;
-  parts = std::max<int64_t>(1, are_bands ? std::min(parts, rows) : parts);
+  parts = std::max<int64_t>(1, into_bands ? std::min(parts, rows) : parts);
   std::vector<GradientTask> tasks;
   for (int64_t image = 0; image < sizes.images; ++image) {
     for (int64_t i = 0; i < parts; ++i) {
-      if (are_bands) {
+      if (into_bands) {
         tasks.push_back(
             {image, 0, sizes.points_per_image, rows * i / parts, rows * (i + 1) / parts});
       } else {
@@ -49,44 +47,73 @@ std::vector<GradientTask> DivideGradients(const ResamplerGradArguments<Points, T
   return tasks;
 }
 
+// The rows that the points of each image start in, range by range, which bands need to know
+// in order to leave out what has nothing in them.
+class Ranges {
+ public:
+  // Knows none, and lets every band look at all points.
+  Ranges() = default;
+
+  template <typename Points, typename T>
+  Ranges(tensorflow::OpKernelContext* context, const CpuLoops<Points, T>& loops,
+         const ResamplerGradArguments<Points, T>& arguments)
+      : per_image_(CeilDivide(arguments.sizes.points_per_image, kRangePoints)),
+        ranges_(new RowRange[static_cast<size_t>(arguments.sizes.images * per_image_)]) {
+    ShareWork(context, arguments.sizes.images * per_image_, 2 * kRangePoints,
+              [&](int64_t begin, int64_t end) {
+                while (begin < end) {
+                  const int64_t image = begin / per_image_;
+                  const int64_t first = image * per_image_;
+                  const int64_t until = std::min(end, first + per_image_);
+                  loops.find_rows(arguments, image, begin - first, until - first,
+                                  ranges_.get() + first);
+                  begin = until;
+                }
+              });
+  }
+
+  // Returns those of an image, or null.
+  const RowRange* OfImage(int64_t image) const {
+    return ranges_ == nullptr ? nullptr : ranges_.get() + image * per_image_;
+  }
+
+ private:
+  int64_t per_image_ = 0;
+  std::unique_ptr<RowRange[]> ranges_;
+};
+
+// Calls work(number of the task, task, ranges of its image or null) for all tasks of both
+// gradients.
+template <typename Points, typename T, typename Work>
+void ShareTasks(tensorflow::OpKernelContext* context, const CpuLoops<Points, T>& loops,
+                const ResamplerGradArguments<Points, T>& arguments, int64_t point_cost,
+                const std::vector<GradientTask>& tasks, const Work& work) {
+  const auto& sizes = arguments.sizes;
+  const auto count = static_cast<int64_t>(tasks.size());
+  const bool are_bands = arguments.grad_data != nullptr && count > sizes.images;
+  const Ranges ranges =
+      are_bands && !kIsAffine<Points> ? Ranges(context, loops, arguments) : Ranges();
+  ShareWork(context, count, sizes.points() * point_cost / count, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const GradientTask& task = tasks[static_cast<size_t>(i)];
+      work(i, task, ranges.OfImage(task.image));
+    }
+  });
+}
+
 // Computes the gradients by `loops`.
 template <typename Points, typename T>
 void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Points, T>& loops,
                       const ResamplerGradArguments<Points, T>& arguments, Coordinate<T>* sums) {
   const auto& sizes = arguments.sizes;
-  const std::vector<GradientTask> tasks = DivideGradients(arguments);
-  const bool are_bands =
-      arguments.grad_data != nullptr && tasks.size() > static_cast<size_t>(sizes.images);
-  const int64_t cost = sizes.points_per_image * GradientCost(sizes);
-
-  // Bands need to know which points to look at.
-  std::unique_ptr<RowRange[]> ranges;
-  const int64_t ranges_per_image = CeilDivide(sizes.points_per_image, kRangePoints);
-  if (are_bands && !kIsAffine<Points>) {
-    ranges.reset(new RowRange[static_cast<size_t>(sizes.images * ranges_per_image)]);
-    ShareWork(context, sizes.images * ranges_per_image, 2 * kRangePoints,
-              [&](int64_t begin, int64_t end) {
-                while (begin < end) {
-                  const int64_t image = begin / ranges_per_image;
-                  const int64_t first = image * ranges_per_image;
-                  const int64_t until = std::min(end, first + ranges_per_image);
-                  loops.find_rows(arguments, image, begin - first, until - first,
-                                  ranges.get() + first);
-                  begin = until;
-                }
-              });
-  }
+  const std::vector<GradientTask> tasks =
+      DivideGradients(sizes, /*into_bands=*/arguments.grad_data != nullptr);
   std::vector<MatrixSums> matrix_sums(kIsAffine<Points> ? tasks.size() : 0);
-  ShareWork(
-      context, static_cast<int64_t>(tasks.size()),
-      cost * sizes.images / static_cast<int64_t>(tasks.size()), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const GradientTask& task = tasks[static_cast<size_t>(i)];
-          loops.gradients(arguments, task,
-                          ranges ? ranges.get() + task.image * ranges_per_image : nullptr, sums,
-                          kIsAffine<Points> ? &matrix_sums[static_cast<size_t>(i)] : nullptr);
-        }
-      });
+  ShareTasks(context, loops, arguments, GradientCost(sizes), tasks,
+             [&](int64_t i, const GradientTask& task, const RowRange* ranges) {
+               loops.gradients(arguments, task, ranges, sums,
+                               kIsAffine<Points> ? &matrix_sums[static_cast<size_t>(i)] : nullptr);
+             });
   if constexpr (kIsAffine<Points>) {
     if (arguments.grad_points == nullptr) return;
     std::vector<MatrixSums> totals(static_cast<size_t>(sizes.images));
@@ -100,6 +127,24 @@ void GradientsByLoops(tensorflow::OpKernelContext* context, const CpuLoops<Point
       arguments.grad_points[i] = static_cast<Coordinate<T>>(total[i]);
     }
   }
+}
+
+// Computes the second order by `loops`; `first` finds the rows of points.
+template <typename T>
+void SecondOrderByLoops(tensorflow::OpKernelContext* context,
+                        const CpuLoops<WarpPoints<2, Coordinate<T>>, T>& first,
+                        const SecondOrderCpuLoops<T>& loops,
+                        const WarpGradGradArguments<T>& arguments, Coordinate<T>* sums) {
+  const auto& [modes, sizes, data, fill, points, grad_output, grad_grad_data, grad_grad_points,
+               grad_data, grad_points, grad_grad_output] = arguments;
+  if (grad_data == nullptr && grad_points == nullptr && grad_grad_output == nullptr) return;
+  const ResamplerGradArguments<WarpPoints<2, Coordinate<T>>, T> of_first_order{
+      modes, sizes, data, fill, points, grad_output, grad_data, grad_points};
+  ShareTasks(context, first, of_first_order, 2 * GradientCost(sizes),
+             DivideGradients(sizes, /*into_bands=*/grad_data != nullptr),
+             [&](int64_t, const GradientTask& task, const RowRange* ranges) {
+               loops.gradients(arguments, task, ranges, sums);
+             });
 }
 
 // Returns the loops that take these arguments, or null.

@@ -131,20 +131,8 @@ template <typename Points, typename T>
 struct ResamplerGradGrad<CPUDevice, Points, T> {
   void operator()(tensorflow::OpKernelContext* context,
                   const ResamplerGradGradArguments<Points, T>& arguments) {
-    ResamplerGradGradArguments<Points, T> a = arguments;
-    const auto clear = [](auto** gradient, int64_t count) {
-      if (*gradient != nullptr)
-        std::fill_n(*gradient, count, std::decay_t<decltype(**gradient)>(0));
-      *gradient = nullptr;
-    };
-    if (a.grad_grad_points == nullptr) {
-      // Then the data takes no part.
-      clear(&a.grad_data, a.sizes.images * a.sizes.image.elements());
-      if (a.grad_grad_data == nullptr) {
-        clear(&a.grad_points, a.points.stored * Points::kRank);
-        clear(&a.grad_grad_output, a.sizes.points() * a.sizes.image.channels);
-      }
-    }
+    const auto& a = arguments;
+    if (a.grad_grad_points == nullptr) return InDirectionOfData(context, a);
     Sums<T> sums;
     OP_REQUIRES_OK(context, sums.Allocate(context, a.sizes, a.grad_data));
     const ResamplerGradGradArguments<Points, PlainType<T>> plain{a.modes,
@@ -158,11 +146,44 @@ struct ResamplerGradGrad<CPUDevice, Points, T> {
                                                                  ToPlain(a.grad_data),
                                                                  a.grad_points,
                                                                  ToPlain(a.grad_grad_output)};
+    if constexpr (Points::kRank == 2) {
+      const auto* first = LoopsFor(a.modes, a.sizes, a.points, plain.fill);
+      if (first != nullptr) {
+        return SecondOrderByLoops(context, *first, *SecondOrderLoopsForThisCpu<PlainType<T>>(),
+                                  plain, sums.get());
+      }
+    }
     if (const auto* loops = AnyLoopsFor<Points, PlainType<T>>(a.modes, a.sizes); loops != nullptr) {
       GradGradByAnyLoops(context, *loops, plain, sums.get());
     } else {
       GradGradByCore(context, plain, sums.get());
     }
+  }
+
+ private:
+  // Without a direction of the points the gradients are linear in grad_grad_data, and the
+  // data takes no part: they are the sample of it, and its warp gradient.
+  static void InDirectionOfData(tensorflow::OpKernelContext* context,
+                                const ResamplerGradGradArguments<Points, T>& a) {
+    if (a.grad_data != nullptr) {
+      std::fill_n(a.grad_data, a.sizes.images * a.sizes.image.elements(), T(0));
+    }
+    if (a.grad_grad_data == nullptr) {
+      if (a.grad_points != nullptr) {
+        std::fill_n(a.grad_points, a.points.stored * Points::kRank, Coordinate<T>(0));
+      }
+      if (a.grad_grad_output != nullptr) {
+        std::fill_n(a.grad_grad_output, a.sizes.points() * a.sizes.image.channels, T(0));
+      }
+      return;
+    }
+    if (a.grad_grad_output != nullptr) {
+      Resampler<CPUDevice, Points, T>()(
+          context, {a.modes, a.sizes, a.grad_grad_data, nullptr, a.points, a.grad_grad_output});
+    }
+    ResamplerGrad<CPUDevice, Points, T>()(
+        context, {a.modes, a.sizes, a.grad_grad_data, nullptr, a.points, a.grad_output, nullptr,
+                  a.grad_points});
   }
 };
 

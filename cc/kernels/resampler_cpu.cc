@@ -8,6 +8,7 @@
 
 #include "cc/core/coordinates.h"
 #include "cc/core/half.h"
+#include "cc/kernels/cpu_blocks.h"
 #include "cc/kernels/cpu_gradients.h"
 #include "cc/kernels/cpu_sample.h"
 #include "cc/kernels/cpu_stencils.h"
@@ -23,12 +24,6 @@ using Warp = WarpPoints<2, Real>;
 
 template <typename Real>
 using Affine = AffinePoints<2, Real>;
-
-// From so many channels on, what bounds a point is to move its pixels.
-constexpr int64_t kManyChannels = 16;
-
-TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-TF_STN_INLINE int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Columns [begin, end) of an output row.
 struct Columns {
@@ -88,38 +83,6 @@ TF_STN_INLINE void Narrow(const AffineRow<Real>& line, const Extent<2>& image, i
   NarrowAlong(start_y, step_y, row_begin - 1, row_end, columns);
 }
 
-// Asks for the pixels of a block, which comes next, while another one is dealt with.
-// Points that follow a row share lines of the cache.  Through many channels, the
-// processor itself sees where it goes.
-template <typename Real, typename T>
-TF_STN_INLINE void Prefetch(const Block<Real>& block, const Extent<2>& image, const T* pixels) {
-  constexpr int64_t kFitsTheCache = 1 << 15;
-  if (image.elements() * static_cast<int64_t>(sizeof(T)) <= kFitsTheCache) return;
-  if (image.channels >= kManyChannels) return;
-  const int64_t row_elements = image.row_elements();
-  const int64_t rows = block.row[block.count - 1] - block.row[0];
-  const bool follows_a_row = Smaller(rows, -rows) * 8 > -block.count;
-  const int step = image.channels == 1 || follows_a_row ? 4 : 1;
-  for (int p = 0; p < block.count; p += step) {
-    __builtin_prefetch(pixels + block.offset[p]);
-    __builtin_prefetch(pixels + block.offset[p] + row_elements);
-  }
-}
-
-// Calls use(block, p) for blocks of points, in order, p being the number of the first one,
-// and prepare(block, p) for the next block before it uses one.  prepare(block, p) returns
-// whether there are points from p on; blocks are of kBlockPoints but for the last.
-template <typename Real, typename Prepare, typename Use>
-TF_STN_INLINE void InTurn(int64_t p, const Prepare& prepare, const Use& use) {
-  Block<Real> blocks[2];
-  int current = 0;
-  if (!prepare(&blocks[0], p)) return;
-  for (bool has_next = true; has_next; p += kBlockPoints, current = 1 - current) {
-    has_next = prepare(&blocks[1 - current], p + kBlockPoints);
-    use(blocks[current], p);
-  }
-}
-
 template <typename T>
 void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t begin,
             int64_t end) {
@@ -135,11 +98,11 @@ void Sample(const ResamplerArguments<Warp<Coordinate<T>>, T>& arguments, int64_t
       if (p >= until) return false;
       ReadCoordinates(arguments.points, p, static_cast<int>(Smaller(kBlockPoints, until - p)),
                       block);
-      FindStencils<false>(sizes.image, block);
+      FindStencils<0>(sizes.image, block);
       Prefetch(*block, sizes.image, pixels);
       return true;
     };
-    InTurn<Real>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
+    InTurn<Block<Real>>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
       SampleBlock<false, T>(block, sizes.image, pixels, readable, arguments.output + p * channels);
     });
     begin = until;
@@ -186,11 +149,11 @@ void Sample(const ResamplerArguments<Affine<Coordinate<T>>, T>& arguments, int64
         if (p >= last) return false;
         ReadCoordinates<false>(matrix, width, p, static_cast<int>(Smaller(kBlockPoints, last - p)),
                                block);
-        FindStencils<false>(sizes.image, block);
+        FindStencils<0>(sizes.image, block);
         Prefetch(*block, sizes.image, pixels);
         return true;
       };
-      InTurn<Real>(first, prepare, [&](const Block<Real>& block, int64_t p) {
+      InTurn<Block<Real>>(first, prepare, [&](const Block<Real>& block, int64_t p) {
         SampleBlock<false, T>(block, sizes.image, pixels, (sizes.images - image) * elements,
                               output + p * channels);
       });
@@ -257,32 +220,6 @@ template <typename T>
 void FindRows(const ResamplerGradArguments<Affine<Coordinate<T>>, T>&, int64_t, int64_t, int64_t,
               RowRange*) {}
 
-// Writes the gradients of a block's points to the warp, if they are this band's.
-template <typename Real>
-TF_STN_INLINE void WriteWarpGradient(const Block<Real>& block, const Real* x, const Real* y,
-                                     Real* grad_warp) {
-  constexpr int kCount = kLanes<Real>;
-  if (!block.all_owned) {
-    for (int p = 0; p < block.count; ++p) {
-      if (block.owned[p] == 0) continue;
-      grad_warp[2 * p] = x[p];
-      grad_warp[2 * p + 1] = y[p];
-    }
-    return;
-  }
-  int p = 0;
-  for (; p + kCount <= block.count; p += kCount) {
-    RealVector<Real> low, high;
-    Interleave<Real>(LoadElements<kCount>(x + p), LoadElements<kCount>(y + p), &low, &high);
-    Store<kCount>(low, grad_warp + 2 * p);
-    Store<kCount>(high, grad_warp + 2 * p + kCount);
-  }
-  for (; p < block.count; ++p) {
-    grad_warp[2 * p] = x[p];
-    grad_warp[2 * p + 1] = y[p];
-  }
-}
-
 // Adds the gradients of a block's affine points to `sums`.
 template <typename Real>
 TF_STN_INLINE void AddMatrixGradient(const Block<Real>& block, Real* x, Real* y, MatrixSums* sums) {
@@ -318,37 +255,27 @@ void GradientsOfPoints(const ResamplerGradArguments<Warp<Coordinate<T>>, T>& arg
   const auto& sizes = arguments.sizes;
   const bool is_band = task.row_begin > 0 || task.row_end < sizes.image.size[0];
   const int64_t first_of_image = task.image * sizes.points_per_image;
-  const int64_t number_of_ranges = (sizes.points_per_image + kRangePoints - 1) / kRangePoints;
-  for (int64_t begin = task.point_begin; begin < task.point_end;) {
-    const int64_t range = begin / kRangePoints;
-    const int64_t end = Smaller(task.point_end, (range + 1) * kRangePoints);
-    // Points without pixels are nobody's, so each range of them is given to some band.
-    const int64_t row_of_outside = sizes.image.size[0] * range / number_of_ranges;
-    const bool owns_outside = task.row_begin <= row_of_outside && row_of_outside < task.row_end;
-    if (ranges == nullptr || owns_outside ||
-        (ranges[range].first < task.row_end && ranges[range].last + 1 >= task.row_begin)) {
-      const auto prepare = [&](Block<Real>* block, int64_t p) {
-        if (p >= end) return false;
-        ReadCoordinates(arguments.points, first_of_image + p,
-                        static_cast<int>(Smaller(kBlockPoints, end - p)), block);
-        FindStencils<true>(sizes.image, block);
-        if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, owns_outside, block);
-        if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
-        if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
-        return true;
-      };
-      InTurn<Real>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
-        gradient->grad_output = arguments.grad_output + (first_of_image + p) * sizes.image.channels;
-        if (of_points) {
-          FindPointGradients(block, gradient);
-          WriteWarpGradient(block, gradient->x, gradient->y,
-                            arguments.grad_points + 2 * (first_of_image + p));
-        }
-        if (of_data) AddDataGradient(block, gradient);
-      });
-    }
-    begin = end;
-  }
+  ForRanges(task, sizes, ranges, [&](int64_t begin, int64_t end, bool owns_outside) {
+    const auto prepare = [&](Block<Real>* block, int64_t p) {
+      if (p >= end) return false;
+      ReadCoordinates(arguments.points, first_of_image + p,
+                      static_cast<int>(Smaller(kBlockPoints, end - p)), block);
+      FindStencils<1>(sizes.image, block);
+      if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, owns_outside, block);
+      if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
+      if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
+      return true;
+    };
+    InTurn<Block<Real>>(begin, prepare, [&](const Block<Real>& block, int64_t p) {
+      gradient->grad_output = arguments.grad_output + (first_of_image + p) * sizes.image.channels;
+      if (of_points) {
+        FindPointGradients(block, gradient);
+        WriteWarpGradient(block, gradient->x, gradient->y,
+                          arguments.grad_points + 2 * (first_of_image + p));
+      }
+      if (of_data) AddDataGradient(block, gradient);
+    });
+  });
 }
 
 template <typename T>
@@ -367,13 +294,13 @@ void GradientsOfPoints(const ResamplerGradArguments<Affine<Coordinate<T>>, T>& a
       if (p >= last) return false;
       ReadCoordinates<true>(matrix, width, p, static_cast<int>(Smaller(kBlockPoints, last - p)),
                             block);
-      FindStencils<true>(sizes.image, block);
+      FindStencils<1>(sizes.image, block);
       if (is_band) ClipToBand(sizes.image, task.row_begin, task.row_end, owns_outside, block);
       if (of_points) Prefetch(*block, sizes.image, gradient->pixels);
       if (of_data) Prefetch(*block, sizes.image, gradient->grad_image);
       return true;
     };
-    InTurn<Real>(first, prepare, [&](const Block<Real>& block, int64_t p) {
+    InTurn<Block<Real>>(first, prepare, [&](const Block<Real>& block, int64_t p) {
       gradient->grad_output = arguments.grad_output + (first_of_image + p) * sizes.image.channels;
       if (of_points) {
         FindPointGradients(block, gradient);
@@ -392,8 +319,6 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
   using Real = Coordinate<T>;
   const auto& sizes = arguments.sizes;
   const int64_t elements = sizes.image.elements();
-  const int64_t begin = task.row_begin * sizes.image.row_elements();
-  const int64_t end = task.row_end * sizes.image.row_elements();
   Real* const grad_image = sums == nullptr ? nullptr : sums + task.image * elements;
   GradientBlock<T> gradient{sizes.image,
                             arguments.data + task.image * elements,
@@ -408,9 +333,7 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
   const auto add = [&](bool of_points, bool of_data) {
     GradientsOfPoints(arguments, task, of_points, of_data, ranges, &gradient, matrix_sums);
   };
-  if (needs_data) {
-    __builtin_memset(grad_image + begin, 0, static_cast<size_t>(end - begin) * sizeof(Real));
-  }
+  if (needs_data) ZeroRows(sizes.image, task, grad_image);
   // Many channels of data and of its gradient do not fit into a cache together.
   if (needs_points && needs_data && sizes.image.channels >= kManyChannels) {
     add(true, false);
@@ -418,13 +341,8 @@ void Gradients(const ResamplerGradArguments<Points, T>& arguments, const Gradien
   } else {
     add(needs_points, needs_data);
   }
-  if constexpr (!std::is_same_v<T, Real>) {
-    if (arguments.grad_data == nullptr) return;
-    T* const rounded = arguments.grad_data + task.image * elements;
-    ForChannels<Real>(end - begin, [&](auto width, int64_t i) {
-      constexpr int kWidth = decltype(width)::value;
-      Store<kWidth>(LoadElements<kWidth>(grad_image + begin + i), rounded + begin + i);
-    });
+  if (needs_data) {
+    RoundRows(sizes.image, task, grad_image, arguments.grad_data + task.image * elements);
   }
 }
 

@@ -59,6 +59,18 @@ struct CpuLoops {
 
 inline constexpr int64_t kMostElements = int64_t{1} << 30;
 
+template <typename T>
+using WarpGradGradArguments = ResamplerGradGradArguments<WarpPoints<2, Coordinate<T>>, T>;
+
+// The loops for the second order of the same, of a warp, where there is a grad_grad_warp;
+// what is without one is of the first order, of grad_grad_data.
+template <typename T>
+struct SecondOrderCpuLoops {
+  // As CpuLoops::gradients.
+  void (*gradients)(const WarpGradGradArguments<T>& arguments, const GradientTask& task,
+                    const RowRange* ranges, Coordinate<T>* sums);
+};
+
 // Images to sample, with zeros or `fill` outside; if it is directed, the derivative of
 // their samples in the direction of the points.
 template <typename T>
@@ -115,6 +127,9 @@ inline constexpr int64_t kMostPixels = int64_t{1} << 27;
 // is returned and the loops of cc/core/resample.h are to be used.
 template <typename Points, typename T>
 const CpuLoops<Points, T>* LoopsForThisCpu();
+
+template <typename T>
+const SecondOrderCpuLoops<T>* SecondOrderLoopsForThisCpu();
 
 template <typename Points, typename T>
 const AnyCpuLoops<Points, T>* AnyLoopsForThisCpu();

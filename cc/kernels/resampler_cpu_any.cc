@@ -9,6 +9,7 @@
 #include "cc/core/half.h"
 #include "cc/core/modes.h"
 #include "cc/core/stencil.h"
+#include "cc/kernels/cpu_blocks.h"
 #include "cc/kernels/cpu_gradients.h"
 #include "cc/kernels/cpu_passes.h"
 #include "cc/kernels/cpu_sample.h"
@@ -20,8 +21,6 @@
 namespace tf_stn {
 namespace TF_STN_ISA {
 namespace {
-
-TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // A slice of a volume, or an image: what a pass reads its 2x2 pixels from.
 template <int Rank>

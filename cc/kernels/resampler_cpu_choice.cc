@@ -9,12 +9,14 @@
 
 namespace tf_stn {
 
-#define TF_STN_DECLARE(isa)                 \
-  namespace isa {                           \
-  template <typename Points, typename T>    \
-  const CpuLoops<Points, T>& Loops();       \
-  template <typename Points, typename T>    \
-  const AnyCpuLoops<Points, T>& AnyLoops(); \
+#define TF_STN_DECLARE(isa)                         \
+  namespace isa {                                   \
+  template <typename Points, typename T>            \
+  const CpuLoops<Points, T>& Loops();               \
+  template <typename T>                             \
+  const SecondOrderCpuLoops<T>& SecondOrderLoops(); \
+  template <typename Points, typename T>            \
+  const AnyCpuLoops<Points, T>& AnyLoops();         \
   }
 
 TF_STN_DECLARE(baseline)
@@ -63,41 +65,44 @@ Isa Chosen() {
 
 }  // namespace
 
+// Returns from a function with what `Loops` of the chosen instruction set has, or null.
+#if defined(__x86_64__)
+#define TF_STN_RETURN_CHOSEN(...)      \
+  switch (Chosen()) {                  \
+    case Isa::kCore:                   \
+      return nullptr;                  \
+    case Isa::kAvx512:                 \
+      return &avx512::__VA_ARGS__();   \
+    case Isa::kAvx2:                   \
+      return &avx2::__VA_ARGS__();     \
+    default:                           \
+      return &baseline::__VA_ARGS__(); \
+  }
+#else
+#define TF_STN_RETURN_CHOSEN(...) return Chosen() == Isa::kCore ? nullptr : &baseline::__VA_ARGS__()
+#endif
+
 template <typename Points, typename T>
 const CpuLoops<Points, T>* LoopsForThisCpu() {
-  switch (Chosen()) {
-    case Isa::kCore:
-      return nullptr;
-#if defined(__x86_64__)
-    case Isa::kAvx512:
-      return &avx512::Loops<Points, T>();
-    case Isa::kAvx2:
-      return &avx2::Loops<Points, T>();
-#endif
-    default:
-      return &baseline::Loops<Points, T>();
-  }
+  TF_STN_RETURN_CHOSEN(Loops<Points, T>);
+}
+
+template <typename T>
+const SecondOrderCpuLoops<T>* SecondOrderLoopsForThisCpu() {
+  TF_STN_RETURN_CHOSEN(SecondOrderLoops<T>);
 }
 
 template <typename Points, typename T>
 const AnyCpuLoops<Points, T>* AnyLoopsForThisCpu() {
-  switch (Chosen()) {
-    case Isa::kCore:
-      return nullptr;
-#if defined(__x86_64__)
-    case Isa::kAvx512:
-      return &avx512::AnyLoops<Points, T>();
-    case Isa::kAvx2:
-      return &avx2::AnyLoops<Points, T>();
-#endif
-    default:
-      return &baseline::AnyLoops<Points, T>();
-  }
+  TF_STN_RETURN_CHOSEN(AnyLoops<Points, T>);
 }
+
+#undef TF_STN_RETURN_CHOSEN
 
 #define TF_STN_INSTANTIATE(T)                                                          \
   template const CpuLoops<WarpPoints<2, Coordinate<T>>, T>* LoopsForThisCpu();         \
   template const CpuLoops<AffinePoints<2, Coordinate<T>>, T>* LoopsForThisCpu();       \
+  template const SecondOrderCpuLoops<T>* SecondOrderLoopsForThisCpu();                 \
   template const AnyCpuLoops<WarpPoints<2, Coordinate<T>>, T>* AnyLoopsForThisCpu();   \
   template const AnyCpuLoops<WarpPoints<3, Coordinate<T>>, T>* AnyLoopsForThisCpu();   \
   template const AnyCpuLoops<AffinePoints<2, Coordinate<T>>, T>* AnyLoopsForThisCpu(); \

@@ -265,6 +265,43 @@ Results<Points, T> ResultsOfLoops(const Problem<Points, T>& problem,
   return results;
 }
 
+// The second order of bilinear images, by the loops of its own: in bands of rows, with ranges
+// or without, or if `in_parts` is false as one task for each image.
+template <typename T>
+Results<WarpPoints<2, Coordinate<T>>, T> ResultsOfSecondOrder(
+    const Problem<WarpPoints<2, Coordinate<T>>, T>& problem, const Isa& isa, bool in_parts) {
+  using Points = WarpPoints<2, Coordinate<T>>;
+  Results<Points, T> results = MakeResults(problem);
+  const auto& sizes = problem.sizes;
+  const T* const image_term = problem.c.has_image_term ? problem.image_term.data() : nullptr;
+  Memory<T> grad_data(problem.data.size());
+  const WarpGradGradArguments<T> arguments{problem.c.modes,
+                                           sizes,
+                                           problem.data.data(),
+                                           nullptr,
+                                           problem.points,
+                                           problem.grad_output.data(),
+                                           image_term,
+                                           problem.directions.data(),
+                                           grad_data.data(),
+                                           results.grad_points.data(),
+                                           results.samples.data()};
+  const CpuSampling<Points, T> sampling = problem.Sampling();
+  const auto& any_loops = AnyLoopsOf<Points, T>(isa);
+  const int64_t number = (sizes.points_per_image + kRangePoints - 1) / kRangePoints;
+  std::vector<RowRange> ranges(static_cast<size_t>(number));
+  for (int64_t n = 0; n < sizes.images; ++n) {
+    any_loops.find_rows(sampling, n, 0, number, ranges.data());
+    const int64_t rows = sizes.image.size[0], step = in_parts ? 2 : rows;
+    for (int64_t begin = (rows - 1) / step * step; begin >= 0; begin -= step) {
+      const GradientTask task{n, 0, sizes.points_per_image, begin, std::min(rows, begin + step)};
+      SecondOrderLoopsOf<T>(isa).gradients(arguments, task, in_parts ? ranges.data() : nullptr,
+                                           results.grad_data.data());
+    }
+  }
+  return results;
+}
+
 template <typename Points, typename T>
 void CheckProblem(const Isa& isa, const Case& c) {
   running_isa = isa.name;
@@ -293,6 +330,22 @@ void CheckProblem(const Isa& isa, const Case& c) {
              4 * size * sums * channels * images);
   CheckSameBits("samples in parts", parts.samples, whole.samples);
   CheckSameBits("gradients of data in bands", parts.grad_data, whole.grad_data);
+  if constexpr (Points::kRank == 2 && !kIsAffine<Points>) {
+    if (!c.is_directed || !c.modes.is_linear_with_zeros() || c.has_fill ||
+        c.sharing == Sharing::kPoints) {
+      return CheckSameBits("gradients of points in parts", parts.grad_points, whole.grad_points);
+    }
+    const Results<Points, T> own = ResultsOfSecondOrder(problem, isa, false);
+    const Results<Points, T> in_bands = ResultsOfSecondOrder(problem, isa, true);
+    CheckEqual("second order of data", own.samples, expected.samples, 4);
+    CheckEqual("gradients of data of second order", own.grad_data, expected.grad_data, points);
+    CheckEqual("gradients of points of second order", own.grad_points, expected.grad_points,
+               4 * channels);
+    CheckSameBits("second order of data in bands", in_bands.samples, own.samples);
+    CheckSameBits("gradients of data of second order in bands", in_bands.grad_data, own.grad_data);
+    CheckSameBits("gradients of points of second order in bands", in_bands.grad_points,
+                  own.grad_points);
+  }
   if (!kIsAffine<Points>) {
     CheckSameBits("gradients of points in parts", parts.grad_points, whole.grad_points);
   }
@@ -352,6 +405,26 @@ void CheckEveryMode(int rounds) {
     }
   }
 }
+
+// Of what has loops of its own.
+template <typename T>
+void CheckSecondOrder() {
+  Chooser choose;
+  for (const Isa& isa : Isas()) {
+    if (!isa.is_here) continue;
+    for (int i = 0; i < 120; ++i) {
+      Case c = choose.Any(2, InterpolationMode::kLinear, PaddingMode::kZeros);
+      c.has_fill = false;
+      c.sharing = Sharing::kNone;
+      CheckProblem<WarpPoints<2, Coordinate<T>>, T>(isa, choose.SecondOrder(c));
+    }
+  }
+}
+
+TEST(SecondOrderOfFloats) { CheckSecondOrder<float>(); }
+TEST(SecondOrderOfDoubles) { CheckSecondOrder<double>(); }
+TEST(SecondOrderOfHalves) { CheckSecondOrder<Half>(); }
+TEST(SecondOrderOfBFloat16) { CheckSecondOrder<BFloat16>(); }
 
 TEST(ImagesOfFloats) { CheckEveryMode<2, float>(8); }
 TEST(ImagesOfDoubles) { CheckEveryMode<2, double>(8); }

@@ -22,12 +22,14 @@
 
 namespace tf_stn {
 
-#define TF_STN_DECLARE(isa)                 \
-  namespace isa {                           \
-  template <typename Points, typename T>    \
-  const CpuLoops<Points, T>& Loops();       \
-  template <typename Points, typename T>    \
-  const AnyCpuLoops<Points, T>& AnyLoops(); \
+#define TF_STN_DECLARE(isa)                         \
+  namespace isa {                                   \
+  template <typename Points, typename T>            \
+  const CpuLoops<Points, T>& Loops();               \
+  template <typename T>                             \
+  const SecondOrderCpuLoops<T>& SecondOrderLoops(); \
+  template <typename Points, typename T>            \
+  const AnyCpuLoops<Points, T>& AnyLoops();         \
   }
 
 TF_STN_DECLARE(baseline)
@@ -68,6 +70,15 @@ const CpuLoops<Points, T>& LoopsOf(const Isa& isa) {
   if (std::strcmp(isa.name, "avx2") == 0) return avx2::Loops<Points, T>();
 #endif
   return baseline::Loops<Points, T>();
+}
+
+template <typename T>
+const SecondOrderCpuLoops<T>& SecondOrderLoopsOf(const Isa& isa) {
+#if defined(__x86_64__)
+  if (std::strcmp(isa.name, "avx512") == 0) return avx512::SecondOrderLoops<T>();
+  if (std::strcmp(isa.name, "avx2") == 0) return avx2::SecondOrderLoops<T>();
+#endif
+  return baseline::SecondOrderLoops<T>();
 }
 
 template <typename Points, typename T>
