@@ -81,6 +81,7 @@ HEADERS = [
     "cc/core/stencil.h",
     "cc/kernels/cpu_axes.h",
     "cc/kernels/cpu_blocks.h",
+    "cc/kernels/cpu_cubic.h",
     "cc/kernels/cpu_gradients.h",
     "cc/kernels/cpu_passes.h",
     "cc/kernels/cpu_pixels.h",

@@ -177,6 +177,31 @@ TF_STN_INLINE void WritePair(int k, int count, const IndexVector<Real>* tap,
   }
 }
 
+// Writes the pairs of a vector of points whose taps are all inside the image.
+template <typename Interpolation, int kInPair, typename Real>
+TF_STN_INLINE void WriteInside(const IndexVector<Real>& index, const RealVector<Real>& t,
+                               int orders, int pairs, int i, AxisTaps<Real>* axis) {
+  using Reals = RealVector<Real>;
+  constexpr int kPlain = Interpolation::kTaps / kInPair;
+  for (int pair = 0; pair < pairs; ++pair) {
+    // A seam's pair is anywhere; its factors are zero.
+    const bool is_seam = pair >= kPlain;
+    const int k = is_seam ? 0 : pair * kInPair;
+    const IndexVector<Real> first = index + k;
+    __builtin_memcpy(axis->first[pair] + i, &first, sizeof(first));
+    for (int order = 0; order < orders && order < kOrders; ++order) {
+      for (int slot = 0; slot < 2; ++slot) {
+        const bool has_tap = !is_seam && slot < kInPair;
+        Store<kLanes<Real>>(has_tap ? Interpolation::Derivative(k + slot, order, t) : Reals{},
+                            axis->factor[pair][order][slot] + i);
+      }
+    }
+  }
+  for (int order = 0; order < orders && order < kOrders; ++order) {
+    __builtin_memset(axis->sticks_out[order] + i, 0, sizeof(index));
+  }
+}
+
 // Writes the taps of coordinates [0, count), of which there are as many as fill the last
 // vector.  Without kPairs every tap has a pair to itself, of which the first pixel alone
 // is read.
@@ -188,6 +213,8 @@ TF_STN_INLINE void FindAxis(PaddingMode padding, IndexOf<Real> size, const Real*
   constexpr int kTaps = Interpolation::kTaps;
   constexpr int kInPair = kPairs && kTaps > 1 ? 2 : 1;
   constexpr int kPlain = kTaps / kInPair;
+  // Pixels that are read from the first on: of a pair always both.
+  constexpr int kRead = kPairs && kTaps == 1 ? 2 : kTaps;
   const bool can_part = kInPair == 2 && padding == PaddingMode::kWrap && size > 2;
   const IndexOf<Real> last_first = kPairs ? size - 2 : size - 1;
   Real low, high;
@@ -197,6 +224,11 @@ TF_STN_INLINE void FindAxis(PaddingMode padding, IndexOf<Real> size, const Real*
     Indices index, tap[kTaps], is_out{};
     RealVector<Real> t;
     Locate<Interpolation, Real>(LoadElements<kLanes<Real>>(x + i), low, high, &index, &t);
+    const int pairs = can_part ? 2 * kPlain : kPlain;
+    if (!Any((index < 0) | (index > size - kRead))) {
+      WriteInside<Interpolation, kInPair, Real>(index, t, orders, pairs, i, axis);
+      continue;
+    }
     for (int k = 0; k < kTaps; ++k) {
       tap[k] = Resolve<Real>(padding, index + k, size);
       is_out |= tap[k] == kReadsAsZero;

@@ -10,6 +10,7 @@
 #include "cc/core/modes.h"
 #include "cc/core/stencil.h"
 #include "cc/kernels/cpu_blocks.h"
+#include "cc/kernels/cpu_cubic.h"
 #include "cc/kernels/cpu_gradients.h"
 #include "cc/kernels/cpu_passes.h"
 #include "cc/kernels/cpu_sample.h"
@@ -26,6 +27,12 @@ namespace {
 template <int Rank>
 TF_STN_INLINE Extent<2> SliceOf(const Extent<Rank>& image) {
   return {{image.size[Rank - 2], image.size[Rank - 1]}, image.channels};
+}
+
+// Whether the 4x4 pixels of a block's points are dealt with at once.
+template <int Rank, typename Real>
+TF_STN_INLINE bool IsAtOnce(const Stencils<Rank, Real>& stencils, bool is_directed) {
+  return Rank == 2 && !is_directed && stencils.IsCubicWithoutSeam();
 }
 
 // Everything about a block of points that does not depend on what is sampled there.
@@ -98,6 +105,11 @@ struct alignas(64) Outside {
     Store<kLanes<Real>>(sum, taken + i);
   }
 
+  // The same, where the sum of a point's weights is known.
+  TF_STN_INLINE void TakeSum(int i, const RealVector<Real>& sum) {
+    Store<kLanes<Real>>(sum, taken + i);
+  }
+
   // Returns the weights outside of points that stick out; those of all others are 0.
   TF_STN_INLINE RealVector<Real> Left(Real total, const IndexVector<Real>& sticks_out,
                                       int i) const {
@@ -138,25 +150,38 @@ void SampleTerm(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& i
   Block<Real> block;
   Outside<Real> outside;
   if (term.fill != nullptr) outside.Clear();
-  stencils.ForPasses([&](const Pass<Rank, Real>& pass, bool is_first) {
-    const auto weights = [&](int i, RealVector<Real>* to) {
-      points.Weights(pass, kValue, term.is_directed, i, to);
-      if (term.fill != nullptr) outside.Take(i, to);
-    };
-    MakeBlock(pass, stencils.count(), weights, &block);
-    if (is_first && !add) {
-      // A zero outside is added too; it turns -0 to 0.
-      for (int i = 0; i < block.count; i += kLanes<Real>) {
-        const auto zero = points.SticksOut(kValue, term.is_directed, i) != 0
-                              ? RealVector<Real>{}
-                              : Broadcast<kLanes<Real>>(-Real(0));
-        Store<kLanes<Real>>(zero, block.outside + i);
-      }
-      SampleBlock<false, T>(block, slice, pixels, readable, output);
-    } else if constexpr (std::is_same_v<Output, Real>) {
-      SampleBlock<true, T>(block, slice, pixels, readable, output);
+  // A zero outside is added too; it turns -0 to 0.
+  const auto find_zeros_outside = [&]() {
+    for (int i = 0; i < stencils.count(); i += kLanes<Real>) {
+      const auto zero = points.SticksOut(kValue, term.is_directed, i) != 0
+                            ? RealVector<Real>{}
+                            : Broadcast<kLanes<Real>>(-Real(0));
+      Store<kLanes<Real>>(zero, block.outside + i);
     }
-  });
+  };
+  if (IsAtOnce(stencils, term.is_directed) && !add) {
+    find_zeros_outside();
+    const CubicStencils<1, Real> cubic(stencils.axis(0), stencils.axis(1), stencils.count(), slice);
+    SampleCubic<T>(cubic, stencils.count(), slice, pixels, readable, block.outside,
+                   output);
+    for (int i = 0; i < stencils.count() && term.fill != nullptr; i += kLanes<Real>) {
+      outside.TakeSum(i, cubic.Sum(0, 0, i));
+    }
+  } else {
+    stencils.ForPasses([&](const Pass<Rank, Real>& pass, bool is_first) {
+      const auto weights = [&](int i, RealVector<Real>* to) {
+        points.Weights(pass, kValue, term.is_directed, i, to);
+        if (term.fill != nullptr) outside.Take(i, to);
+      };
+      MakeBlock(pass, stencils.count(), weights, &block);
+      if (is_first && !add) {
+        find_zeros_outside();
+        SampleBlock<false, T>(block, slice, pixels, readable, output);
+      } else if constexpr (std::is_same_v<Output, Real>) {
+        SampleBlock<true, T>(block, slice, pixels, readable, output);
+      }
+    });
+  }
   if constexpr (std::is_same_v<Output, Real>) {
     if (term.fill != nullptr) AddFill(points, outside, term, image.channels, output);
   }
@@ -180,13 +205,14 @@ class SumBuffer {
   Real* sums_ = nullptr;
 };
 
-// Whether one pass writes the samples, so that half types need no other place to be summed.
+// Whether samples are written once, so that half types need no other place to be summed.
 template <int Rank, typename T>
 TF_STN_INLINE bool IsOnePass(const Stencils<Rank, Coordinate<T>>& stencils, int terms,
                              const Term<T>& term) {
   int passes = 0;
   stencils.ForPasses([&](const auto&, bool) { ++passes; });
-  return terms == 1 && passes == 1 && term.fill == nullptr;
+  const bool is_once = passes == 1 || IsAtOnce(stencils, term.is_directed);
+  return terms == 1 && is_once && term.fill == nullptr;
 }
 
 template <typename Source, typename T>
@@ -283,6 +309,17 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
   Outside<Real> outside[Rank];
   if (term.fill != nullptr) {
     for (Outside<Real>& of_slopes : outside) of_slopes.Clear();
+  }
+  if (IsAtOnce(stencils, term.is_directed)) {
+    const CubicStencils<2, Real> cubic(stencils.axis(0), stencils.axis(1), stencils.count(), slice);
+    AddCubicSlopes<T>(cubic, stencils.count(), slice, pixels, readable, grad_output,
+                      sum->of[0], sum->of[1]);
+    if (term.fill == nullptr) return;
+    for (int i = 0; i < stencils.count(); i += kLanes<Real>) {
+      outside[0].TakeSum(i, cubic.Sum(1, 0, i));
+      outside[1].TakeSum(i, cubic.Sum(0, 1, i));
+    }
+    return AddGradientOfFill(points, term, image.channels, grad_output, outside, sum);
   }
   Block<Real> block;
   GradientBlock<T> gradient{slice, pixels, readable, grad_output, nullptr, {}, {}};
@@ -463,6 +500,12 @@ void Scatter(const CpuSampling<Source, T>& sampling, int64_t n, int64_t row_begi
     points.Find(sampling, n, q, count, 1);
     gradient.grad_output =
         sampling.grad_output + (n * sizes.points_per_image + q) * sizes.image.channels;
+    if (IsAtOnce(points.stencils, points.is_directed)) {
+      const CubicStencils<1, Real> cubic(points.stencils.axis(0), points.stencils.axis(1), count,
+                                         slice);
+      AddCubicToRows(cubic, count, slice, gradient.grad_output, row_begin, row_end, grad_image);
+      continue;
+    }
     points.stencils.ForPasses([&](const Pass<kRank, Real>& pass, bool) {
       const auto weights = [&](int i, RealVector<Real>* to) {
         points.Weights(pass, kValue, points.is_directed, i, to);
