@@ -296,6 +296,8 @@ setup(
         "gpu": [f"tensorflow[and-cuda]=={MINOR}.*"],
         "cuda": pathlib.Path("requirements-cuda.txt").read_text().split(),
         "demo": ["matplotlib>=3.8", "mlxtend==0.25.0", "tqdm>=4.66"],
+        # Figures in docs are of the brain that this nilearn ships.
+        "examples": ["matplotlib>=3.8", "nilearn==0.14.1", "scikit-image>=0.25", "tqdm>=4.66"],
         "dev": [
             "auditwheel==6.8.2",
             "build>=1.2",

@@ -9,14 +9,11 @@ them. Below, a small photo (of Grace Hopper, which Matplotlib ships), sampled fa
 import argparse
 import pathlib
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.cbook
 import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
-import PIL.Image
+import pictures
 import tensorflow as tf
 
 import tf_stn
@@ -24,7 +21,6 @@ from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
 LINE = {"a": 0.8, "b": 0.3, "c": 0.6, "d": 1.0}  # Pixels by name.
 COLOURS = dict(zip(LINE, plt.cm.Set2.colors))
-COLOURS_IN_FILE = 256
 REACH = 4  # How many pixels outside the line are shown.
 SIDE = 32  # Of the photo, in pixels.
 CORNER, CROP = (0, 16), 480  # What is shown of it: row, column and side in the file.
@@ -112,11 +108,7 @@ def draw(path: pathlib.Path, size: int) -> None:
     panels[1, 0].set_ylabel("value")
     handles, labels = panels[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-    with PIL.Image.open(path) as picture:
-        few_colours = picture.convert("RGB").quantize(COLOURS_IN_FILE)
-    few_colours.save(path, optimize=True)
+    pictures.save(figure, path, dpi=120)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -128,7 +120,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.size < 1:
         parser.error(f"--size must be at least 1, received {options.size}")
-    options.output.mkdir(parents=True, exist_ok=True)
     draw(options.output / "sampling.png", options.size)
 
 

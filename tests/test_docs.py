@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name != "transformations"]
 PUBLIC += [*transformations.CLASSES, transformations.Transformation]
+PUBLIC += [transformations.Projective.parameters_of_corners]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
 SAMPLING += [tf_stn.SpatialTransformer]
 

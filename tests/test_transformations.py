@@ -182,6 +182,92 @@ def test_points_at_infinity_are_outside_with_finite_gradients():
     assert (np.abs(warp[0, :, 2]).max(axis=-1) > 1e5).all()
 
 
+ENDS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # The output's corners.
+QUADRILATERALS = {
+    "convex": [[-0.9, -0.5], [0.7, -1.0], [1.2, 0.8], [-0.4, 0.6]],
+    "other way around": [[0.7, -1.0], [-0.9, -0.5], [-0.4, 0.6], [1.2, 0.8]],
+    "small and far off": [[5.001, 7.0], [5.004, 7.001], [5.003, 7.006], [5.0, 7.003]],
+    "not convex": [[-1.0, -1.0], [1.0, -1.0], [0.0, -0.5], [-1.0, 1.0]],
+}
+
+
+def homography_solved(corners):
+    """Returns the parameters as textbooks have them: of eight linear equations."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip(ENDS, corners, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    return np.linalg.solve(rows, values)
+
+
+@pytest.mark.parametrize("name", QUADRILATERALS)
+def test_parameters_of_corners_take_the_corners_there(run, name):
+    corners = np.array(QUADRILATERALS[name])
+    parameters = run(Projective().parameters_of_corners, corners[None])
+    np.testing.assert_allclose(parameters[0], homography_solved(corners), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        Projective().map_points(parameters, tf.constant(ENDS))[0], corners, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_of_corners_that_stay_are_the_identity(dtype):
+    parameters = Projective().parameters_of_corners(tf.constant(ENDS[None], dtype))
+    assert parameters.dtype == dtype
+    np.testing.assert_array_equal(parameters[0], Projective.identity_parameters)
+
+
+@pytest.mark.parametrize("name", QUADRILATERALS)
+def test_gradient_of_the_parameters_of_corners_equals_differences(name):
+    analytic, numeric = tf.test.compute_gradient(
+        lambda offset: Projective().parameters_of_corners(offset + QUADRILATERALS[name]),
+        [tf.zeros([1, 4, 2], tf.float64)],
+        delta=1e-7,
+    )
+    np.testing.assert_allclose(analytic[0], numeric[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "corners",
+    [[[0.3, 0.2]] * 4, [[-1, -0.1], [0, 0], [0.5, 0.05], [1, 0.1]],
+     [[-1, -1], [1, 1], [1, -1], [-1, 1]]],
+    ids=["one point", "a line", "crossed over"],
+)  # fmt: skip
+def test_corners_without_an_area_have_the_affine_map_closest_to_them(corners, dtype):
+    corners = tf.Variable([corners], dtype=dtype)
+    with tf.GradientTape() as tape:
+        parameters = Projective().parameters_of_corners(corners)
+    system = np.concatenate([ENDS, np.ones([4, 1])], axis=1)
+    closest = np.linalg.lstsq(system, corners[0].numpy(), rcond=None)[0].T
+    np.testing.assert_allclose(parameters[0], [*closest.ravel(), 0, 0], atol=1e-6)
+    assert np.isfinite(tape.gradient(parameters, corners)).all()
+
+
+def test_three_corners_in_line_map_everything_onto_it(rng):
+    corners = tf.constant([[[-1.0, -0.5], [0.0, 0.0], [1.0, 0.5], [-1.0, 1.0]]], tf.float64)
+    parameters = Projective().parameters_of_corners(corners)
+    x, y = tf.unstack(Projective().map_points(parameters, rng.uniform(-1, 1, [50, 2]))[0], axis=-1)
+    np.testing.assert_allclose(y, x / 2, atol=1e-12)
+
+
+def test_map_between_quadrilaterals_is_composed(rng):
+    projective = Projective()
+    source, target = (tf.constant(ENDS + rng.uniform(-0.4, 0.4, [3, 4, 2])) for _ in range(2))
+    parameters = projective.compose(
+        projective.parameters_of_corners(target),
+        projective.inverse(projective.parameters_of_corners(source)),
+    )
+    for parameter, before, after in zip(parameters, source, target, strict=True):
+        mapped = projective.map_points(parameter[None], before)
+        np.testing.assert_allclose(mapped[0], after, atol=1e-12)
+
+
+def test_corners_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"`corners` must have shape \[batch, 4, 2\].*\[4, 2\]"):
+        Projective().parameters_of_corners(ENDS)
+
+
 @pytest.mark.parametrize("name", ["thin plate spline", "regularised spline"])
 def test_spline_takes_control_points_to_their_places(rng, name):
     spline = OF_POINTS[name]

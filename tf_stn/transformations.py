@@ -404,7 +404,8 @@ class Projective(Transformation):
            [ 1.,  0.]], dtype=float32)
 
     Points at infinity, whose denominator is closer to zero than 1e-6, are as far away as with
-    1e-6: outside the image, with finite gradients. So nothing is ever NaN.
+    1e-6: outside the image, with finite gradients. So nothing is ever NaN. Parameters can also be
+    found by where the output's corners lie, `parameters_of_corners`.
     """
 
     identity_parameters = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -423,6 +424,55 @@ class Projective(Transformation):
         is_small = tf.abs(denominator) < self._SMALLEST
         return mapped[..., :2] / tf.where(is_small, tf.cast(smallest, points.dtype), denominator)
 
+    def parameters_of_corners(self, corners: tf.Tensor) -> tf.Tensor:
+        """Returns the parameters of the map that takes the output's corners to these points.
+
+        >>> corners = tf.constant([[[-0.5, -1.0], [0.5, -1.0], [1.0, 1.0], [-1.0, 1.0]]])
+        >>> projective = tf_stn.transformations.Projective()
+        >>> parameters = projective.parameters_of_corners(corners)
+        >>> middle_of_the_left_side = tf.constant([[-1.0, 0.0]])
+        >>> projective.map_points(parameters, middle_of_the_left_side)[0].numpy().round(3)
+        array([[-0.667, -0.333]], dtype=float32)
+
+        Of a quadrilateral that is not convex, parts lie at infinity. Three corners in line give a
+        map onto that line, and four that enclose no area, counted by their orientation, the affine
+        map that comes closest to them.
+
+        The map from one quadrilateral to another is `compose(parameters_of_corners(target),
+        inverse(parameters_of_corners(source)))`.
+
+        Args:
+          corners: `[batch, 4, 2]`, float32 or float64: where in the input, as normalised (x, y),
+            the output's corners (-1, -1), (1, -1), (1, 1) and (-1, 1) lie, in this order, which
+            goes around.
+
+        Returns:
+          `[batch, 8]`, of the type of `corners`.
+
+        Gradients:
+          `corners`: exact.
+
+        Raises:
+          ValueError: `corners` is of another shape.
+
+        Reference: Heckbert, Fundamentals of texture mapping and image warping, 1989, section 2.2.3.
+        """
+        corners = tf.convert_to_tensor(corners, dtype_hint=tf.float32)
+        if not corners.shape.is_compatible_with([None, 4, 2]):
+            raise ValueError(
+                f"`corners` must have shape [batch, 4, 2], received {corners.shape.as_list()}"
+            )
+        # In homogeneous coordinates the map is linear. So it takes the corners to w (x, y, 1) whose
+        # sums over both diagonals are equal, and w is the area of the triangle of the other three.
+        areas = [_area(*(corners[:, (i + k) % 4] for k in (1, 2, 3))) for i in range(4)]
+        weights = tf.stack(areas, axis=-1)
+        extent = tf.reduce_sum(tf.math.squared_difference(corners, corners[:, :1]), axis=[1, 2])
+        is_flat = tf.abs(tf.reduce_sum(weights, axis=-1)) <= self._SMALLEST * extent
+        weights = tf.where(is_flat[:, None], tf.ones_like(weights), weights)[..., None]
+        homogeneous = weights * tf.concat([corners, tf.ones_like(corners[..., :1])], axis=-1)
+        ends = tf.constant([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], corners.dtype)
+        return self._parameters(_product(tf.linalg.matrix_transpose(homogeneous), ends))
+
     def _parameters(self, homography: tf.Tensor) -> tf.Tensor:
         entries = tf.reshape(homography, [-1, 9])
         return entries[:, :8] / entries[:, 8:]
@@ -434,6 +484,12 @@ class Projective(Transformation):
     def compose(self, outer: tf.Tensor, inner: tf.Tensor) -> tf.Tensor:
         """Returns the parameters of the map that applies `inner` first, then `outer`."""
         return self._parameters(_product(self.homography(outer), self.homography(inner)))
+
+
+def _area(a: tf.Tensor, b: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
+    """Returns twice the area of triangles, negative where they go around the other way."""
+    side, other = b - a, c - a
+    return side[..., 0] * other[..., 1] - side[..., 1] * other[..., 0]
 
 
 class ThinPlateSpline(Transformation):
