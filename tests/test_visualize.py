@@ -261,6 +261,7 @@ def colours_of(images, **options):
         ([-1.0, 0.0, 3.0], {"value_range": (-1, 1)}, [0, 128, 255]),
         ([-np.inf, 0.0, np.inf], {}, [0, 0, 255]),
         ([-np.inf, 2.0, 4.0], {}, [0, 0, 255]),
+        ([-3e38, 0.0, 3e38], {}, [0, 128, 255]),
     ],
     ids=str,
 )
@@ -289,6 +290,11 @@ def test_not_a_number_is_magenta(rng, channels):
     is_magenta = is_near(seen, (255, 0, 255))
     assert is_magenta[1, 2]
     assert is_magenta.sum() == 1
+
+
+def test_mean_of_infinite_channels_is_shown():
+    images = np.reshape([[np.inf, 1.0], [-np.inf, 1.0], [np.inf, -np.inf]], [1, 1, 3, 2])
+    assert is_near(colours_of(images), [(255, 255, 255), (0, 0, 0), (255, 0, 255)]).all()
 
 
 @pytest.mark.parametrize("far", [np.nan, np.inf, -np.inf, 3e38, 1e300], ids=str)
@@ -488,6 +494,15 @@ def test_layer_works_on_where_drawing_its_model_fails(rng, images):
         ({"layout": "grid"}, "`layout` must be one of 'rows', 'columns', received 'grid'"),
         ({"value_range": (1, 0)}, "`value_range` must be two numbers, the smaller first, "),
         ({"value_range": (0, np.nan)}, "`value_range` must be two numbers, the smaller first, "),
+        (
+            {"value_range": 255},
+            "`value_range` must be two numbers, the smaller first, received 255",
+        ),
+        ({"margin": "wide"}, "`margin` must be a number of at least 0, received 'wide'"),
+        (
+            {"warp": np.zeros([3, 3, 3, 2])},
+            "of `images`, 2, or one of them a batch of 1, received 3",
+        ),
         ({"images": np.zeros([4, 4, 1])}, "channels], with at least 1 of each, received [4, 4, 1]"),
         ({"images": np.zeros([0, 4, 4, 1])}, "with at least 1 of each, received [0, 4, 4, 1]"),
         ({"warp": np.zeros([2, 3, 3, 3])}, "`warp` must have shape [batch, height, width, 2] or "),
@@ -515,11 +530,6 @@ def test_wrong_arguments_are_named(options, message):
     assert message in str(error.value)
 
 
-def test_warp_of_another_batch_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        visualize.draw_warp(np.zeros([2, 4, 4, 1]), np.zeros([3, 3, 3, 2]))
-
-
 @pytest.mark.parametrize("function", [visualize.outline, visualize.mesh])
 @pytest.mark.parametrize("shape", [[3, 2], [3, 3, 3], [2, 0, 3, 2]], ids=str)
 def test_points_of_another_shape_are_an_error(function, shape):
@@ -536,7 +546,7 @@ def test_model_without_a_transformer_is_an_error(images):
 
 
 def test_what_is_no_model_is_an_error(images):
-    with pytest.raises(ValueError, match="`model` must be a SpatialTransformer or a model"):
+    with pytest.raises(ValueError, match="or a model that has one, received a function"):
         visualize.draw(lambda inputs: inputs, images)
 
 

@@ -17,7 +17,8 @@ def find_layer(
     """
     if not isinstance(model, keras.layers.Layer):
         raise ValueError(
-            f"`model` must be a SpatialTransformer or a model that has one, received {model!r}"
+            "`model` must be a SpatialTransformer or a model that has one, received a "
+            f"{type(model).__name__}"
         )
     found = [each for each in model._flatten_layers() if isinstance(each, SpatialTransformer)]
     if not found:
@@ -52,5 +53,8 @@ def inputs_of(model: keras.layers.Layer, layer: SpatialTransformer, images: Any)
     finally:
         del layer.call
     if not seen:
-        raise ValueError(f"`model` must call its layer {layer.name!r}, but it did not")
+        raise ValueError(
+            f"`model` must call its layer {layer.name!r} in eager mode, but it did not; give the "
+            "layer itself, and what it takes"
+        )
     return seen[0]

@@ -63,11 +63,11 @@ class TensorBoardPictures(keras.callbacks.Callback):
     >>> pictures = tf_stn.callbacks.TensorBoardPictures(folder, images, every=5)
     >>> history = model.fit(images, images, epochs=10, verbose=0, callbacks=[pictures])
 
-    After the first epoch, and then after each `every`-th, it writes under the name of the layer:
+    After the first epoch, and every so many epochs after that, it writes under the layer's name
     `look/samples`, a picture as `tf_stn.visualize.draw` draws it, and for each parameter of the
-    transformation a histogram over all images, `look/parameter_0` and so on, of several
-    transformers `look/transformer_0/parameter_0`; values that are not finite are left out. The
-    step is the number of the epoch, from 0, as in `keras.callbacks.TensorBoard`.
+    transformation a histogram over all images: `look/parameter_0` and so on, of several
+    transformers `look/transformer_0/parameter_0`. Values that are not finite are left out. Steps
+    are epochs, counted from 0, as those of `keras.callbacks.TensorBoard`.
 
     To write, neither that callback nor the package of TensorBoard is needed.
 
@@ -75,14 +75,14 @@ class TensorBoardPictures(keras.callbacks.Callback):
       log_dir: Folder for the event file. That of `keras.callbacks.TensorBoard` will do.
       images: What the model takes: a batch, the same in all epochs.
       layer: Which transformer, itself or its name; default None: the only one of the model.
-      every: After how many epochs it writes; default 1.
+      every: It writes once in so many epochs; default 1.
       **options: As in `tf_stn.visualize.draw`: `lines`, `max_images`, `margin`, `value_range`,
         `layout`, `size`.
 
     Raises:
       ImportError: there is no Matplotlib.
-      ValueError: `every` is not a positive integer, when the callback is made; the model has no
-        such layer, or more than one, when training begins.
+      ValueError: `every` is not a positive integer, when the callback is made; there is no such
+        layer in the model, or more than one, when training begins; and as `draw`.
     """
 
     def __init__(

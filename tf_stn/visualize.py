@@ -116,14 +116,18 @@ def mesh(warp: tf.Tensor | np.ndarray, lines: int = _MESH_LINES) -> tuple[np.nda
     return points[..., rows, :, :], np.swapaxes(points[..., columns, :], -2, -3)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
 def _check_options(lines: int, max_images: int, margin: float, layout: str, size: float) -> None:
     if lines != 0:
         check_integer("lines", lines, 2)
     check_integer("max_images", max_images, 1)
     check_mode("layout", layout, ("rows", "columns"))
-    if not 0 <= margin < np.inf:
+    if not (_is_number(margin) and 0 <= margin < np.inf):
         raise ValueError(f"`margin` must be a number of at least 0, received {margin!r}")
-    if not 0 < size < np.inf:
+    if not (_is_number(size) and 0 < size < np.inf):
         raise ValueError(f"`size` must be a positive number of inches, received {size!r}")
 
 
@@ -141,12 +145,17 @@ def _check_shapes(images: tf.Tensor, warp: tf.Tensor) -> None:
             f"`warp` must have shape [batch, {sides}] or [batch, grids, {sides}], with at least 1 "
             f"of each, received {warp.shape.as_list()}"
         )
+    if len(images) != len(warp) and 1 not in (len(images), len(warp)):
+        raise ValueError(
+            f"`warp` must have the batch of `images`, {len(images)}, or one of them a batch of 1, "
+            f"received {len(warp)}"
+        )
 
 
 def _check_outputs(outputs: tf.Tensor, images: tf.Tensor, warp: tf.Tensor) -> None:
-    grids = images.shape.rank - 2
-    expected = [max(len(images), len(warp)), *warp.shape[1 : warp.shape.rank - 1 - grids]]
-    start = outputs.shape[: len(expected)]
+    several = warp.shape[1:2] if warp.shape.rank > images.shape.rank else []
+    expected = [max(len(images), len(warp)), *several]
+    start = list(outputs.shape[: len(expected)])
     if outputs.shape.rank != warp.shape.rank or start != expected or 0 in outputs.shape:
         raise ValueError(
             f"`outputs` must have {warp.shape.rank} axes, of which the first are {expected}, "
@@ -159,15 +168,15 @@ def _values_shown(
 ) -> tuple[float, float]:
     """Returns the values that are black and white."""
     if value_range is not None:
-        low, high = value_range
-        if not -np.inf < low < high < np.inf:
+        is_range = np.shape(value_range) == (2,) and all(map(_is_number, value_range))
+        if not (is_range and -np.inf < value_range[0] < value_range[1] < np.inf):
             raise ValueError(
                 f"`value_range` must be two numbers, the smaller first, received {value_range!r}"
             )
-        return low, high
+        return tuple(value_range)
     if images.dtype == tf.uint8:
         return 0, 255
-    values = tf.cast(images, tf.float32).numpy()
+    values = tf.cast(images, tf.float64).numpy()
     values = values[np.isfinite(values)]
     if ((values >= 0) & (values <= 1)).all():
         return 0, 1
@@ -177,9 +186,11 @@ def _values_shown(
 
 def _colours(images: tf.Tensor, value_range: tuple[float, float]) -> np.ndarray:
     """Returns `[..., channels]` as uint8 `[..., 3]`."""
-    values = tf.cast(images, tf.float32).numpy()
+    values = tf.cast(images, tf.float64).numpy()
     if values.shape[-1] != 3:
-        values = np.broadcast_to(values.mean(axis=-1, keepdims=True), [*values.shape[:-1], 3])
+        with np.errstate(invalid="ignore"):  # Infinite ones of both signs have no mean.
+            mean = values.mean(axis=-1, keepdims=True)
+        values = np.broadcast_to(mean, [*values.shape[:-1], 3])
     low, high = value_range
     part = np.clip((values - low) / (high - low), 0, 1)
     colours = np.round(255 * np.nan_to_num(part)).astype(np.uint8)
@@ -207,7 +218,7 @@ def _draw_input(
     axes: "Axes", picture: np.ndarray, grids: np.ndarray, lines: int, margin: float, colours: list
 ) -> None:
     """Draws an image, `[height, width, 3]`, and grids on it, `[grids, height, width, 2]`."""
-    axes.imshow(picture)
+    axes.imshow(picture, origin="upper")
     height, width = picture.shape[:2]
     axes.set_xlim(-0.5 - margin * width, width - 0.5 + margin * width)
     axes.set_ylim(height - 0.5 + margin * height, -0.5 - margin * height)
@@ -235,7 +246,7 @@ def _draw(
     for (first, *others), picture, grid, output in zip(panels, pictures, grids, outputs):
         _draw_input(first, picture, grid, lines, margin, colours)
         for axes, sampled, colour in zip(others, output, colours):
-            axes.imshow(sampled)
+            axes.imshow(sampled, origin="upper")
             axes.spines[:].set(color=colour, linewidth=1.5)
     names = ["input", *(f"output {i + 1}" if count > 1 else "output" for i in range(count))]
     for axes, name in zip(panels[0], names):
@@ -339,7 +350,8 @@ def draw_warp(
         where all values of `images` are between them; else the smallest and the largest of them.
       layout: `"rows"` (default): each image has a row, with its outputs on the right;
         `"columns"`: a column, with its outputs below.
-      size: The longer side of an image with its margin, in inches of 100 pixels; default 2.
+      size: Of each image with its margin, about the longer side, in inches of 100 pixels; default
+        2.
 
     Returns:
       A `matplotlib.figure.Figure`, whose `axes` are in the order of reading. Its method `savefig`
@@ -348,11 +360,11 @@ def draw_warp(
     Raises:
       ImportError: there is no Matplotlib.
       ValueError: an argument is not as above.
-      tf.errors.InvalidArgumentError: `warp` has another batch than `images`.
     """
     _check_options(lines, max_images, margin, layout, size)
-    images, warp = as_tensor(images)[:max_images], as_tensor(warp)[:max_images]
+    images, warp = as_tensor(images), as_tensor(warp)
     _check_shapes(images, warp)
+    images, warp = images[:max_images], warp[:max_images]
     value_range = _values_shown(images, value_range)
     images = tf.cast(images, tf.float32)
     if outputs is None:
