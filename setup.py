@@ -310,6 +310,8 @@ setup(
             "ruff==0.17.6",
             "scipy>=1.11",
             "setuptools>=77",
+            "tensorboard>=2.16",
         ],
+        "visualize": ["matplotlib>=3.8"],
     },
 )

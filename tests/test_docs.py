@@ -13,22 +13,25 @@ import pytest
 import tensorflow as tf
 
 import tf_stn
-from tf_stn import transformations
+from tf_stn import callbacks, transformations, visualize
 from tf_stn.__main__ import OPS
 from tf_stn.resampler import INTERPOLATIONS, PADDINGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name != "transformations"]
-PUBLIC += [*transformations.CLASSES, transformations.Transformation]
+MODULES = ("callbacks", "transformations", "visualize")
+PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
+PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
 PUBLIC += [transformations.Projective.parameters_of_corners]
+PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
+PUBLIC += [visualize.outline, visualize.mesh]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
 SAMPLING += [tf_stn.SpatialTransformer]
 
 
 @pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)
 def test_docstring_example_runs(item):
-    names = {"tf": tf, "tf_stn": tf_stn, "keras": keras}
+    names = {"tf": tf, "tf_stn": tf_stn, "keras": keras, "np": np}
     (test,) = doctest.DocTestFinder(recurse=False).find(item, item.__name__, globs=names)
     assert test.examples, "there is no example"
     result = doctest.DocTestRunner().run(test)
@@ -66,6 +69,18 @@ def test_picture_of_the_modes_is_drawn(tmp_path):
     is_orange = (np.abs(picture - [1.0, 0.65, 0.0]) < 0.1).all(axis=-1)
     assert is_orange.sum() > 15 * 100  # An outline in each of the photos.
     assert (ROOT / "docs/sampling.png").stat().st_size < 300_000
+
+
+def test_picture_of_the_transformations_is_drawn(tmp_path):
+    script = ROOT / "examples/draw_transformations.py"
+    subprocess.run([sys.executable, script, "--output", tmp_path], check=True, capture_output=True)
+    picture, kept = (
+        matplotlib.image.imread(folder / "visualize.png")[..., :3]
+        for folder in (tmp_path, ROOT / "docs")
+    )
+    assert picture.shape == kept.shape
+    assert np.abs(picture - kept).mean() < 0.02  # Fonts and colours in the file may differ.
+    assert (ROOT / "docs/visualize.png").stat().st_size < 200_000
 
 
 def test_readme_example_runs():

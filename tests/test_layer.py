@@ -64,6 +64,24 @@ def test_output_is_the_sampled_grid_of_theta(rng, images):
     np.testing.assert_allclose(layer(images), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [None, 2], ids=str)
+@pytest.mark.parametrize("transformation", ["affine", "projective"])
+def test_warp_is_where_the_layer_samples(rng, images, transformation, count):
+    layer = SpatialTransformer(
+        localisation(), (5, 7), transformation, align_corners=False, num_transformers=count
+    )
+    layer.build(images.shape)
+    disturb(layer, rng, scale=0.1)
+    warp = layer.warp(images)
+    assert warp.shape == (3, *([count] if count else []), 5, 7, 2)
+    np.testing.assert_allclose(layer(images), resampler(images, warp), rtol=0, atol=1e-5)
+
+
+def test_layer_without_weights_has_no_warp(images):
+    with pytest.raises(ValueError, match="must be built or called before"):
+        SpatialTransformer(localisation()).warp(images)
+
+
 def test_all_weights_receive_a_gradient_once_theta_has_moved(rng, images):
     layer = SpatialTransformer(localisation())
     layer.build(images.shape)

@@ -44,11 +44,13 @@ def test_public_names():
         "SpatialTransformer",
         "affine_grid",
         "affine_resampler",
+        "callbacks",
         "distance_outside",
         "fraction_outside",
         "library_path",
         "resampler",
         "transformations",
+        "visualize",
     ]
     assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
 
@@ -62,7 +64,7 @@ def test_distribution_requires_numpy_alone():
     requirements = importlib.metadata.requires("tf-stn")
     assert [r for r in requirements if "extra ==" not in r] == ["numpy>=1.26"]
     extras = importlib.metadata.metadata("tf-stn").get_all("Provides-Extra")
-    assert {"cpu", "gpu", "demo", "dev"} <= set(extras)
+    assert {"cpu", "gpu", "demo", "dev", "visualize"} <= set(extras)
 
 
 def test_extras_install_the_tensorflow_it_was_built_for():
@@ -150,6 +152,17 @@ else:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_what_is_for_people_is_imported_when_it_is_used():
+    script = """
+import sys, tf_stn
+lazy = {"tf_stn.callbacks", "tf_stn.visualize"}
+assert not lazy & set(sys.modules)
+tf_stn.visualize, tf_stn.callbacks
+assert lazy < set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'tf_stn' has no attribute 'spatial_transformer'"):
         tf_stn.spatial_transformer  # noqa: B018
@@ -204,7 +217,8 @@ def test_concurrent_calls_do_not_disturb_each_other(rng):
 def test_dependencies_point_in_one_direction():
     """From layers to transformations, grids, resampler and _library, never upwards."""
     order = ["_library", "resampler", "grids", "gradients", "affine_resampler", "outside"]
-    order += ["transformations", "layers", "__init__", "__main__"]
+    order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
+    order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").glob("*.py"):
         if path.stem == "_build_info":
             continue

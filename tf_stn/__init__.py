@@ -1,6 +1,7 @@
 """Spatial transformer networks for TensorFlow."""
 
 import contextlib
+import importlib
 from typing import Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
@@ -23,11 +24,13 @@ __all__ = [
     "SpatialTransformer",
     "affine_grid",
     "affine_resampler",
+    "callbacks",
     "distance_outside",
     "fraction_outside",
     "library_path",
     "resampler",
     "transformations",
+    "visualize",
 ]
 
 
@@ -36,4 +39,6 @@ def __getattr__(name: str) -> Any:
         from tf_stn.layers import SpatialTransformer  # Says why it could not be imported.
 
         return SpatialTransformer
+    if name in ("callbacks", "visualize"):  # For people, not needed where a model only runs.
+        return importlib.import_module(f"tf_stn.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

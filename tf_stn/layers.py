@@ -213,20 +213,15 @@ class SpatialTransformer(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         input_size = image_size("inputs", inputs, self._rank)
-        output_size = self.output_size or input_size
         parameters = self.parameters(inputs)
         modes = {"interpolation": self.interpolation, "padding": self.padding}
         is_affine = isinstance(self._transformation, transformations.AffineTransformation)
         warp = None
         if not is_affine or self.outside_penalty or self.track_outside:
-            warp = self._of_each(
-                lambda each: self._transformation.warp(
-                    each, output_size, input_size, self.align_corners
-                ),
-                parameters,
-            )
+            warp = self._warp(parameters, input_size)
         if is_affine:
             matrix = self._of_each(self._transformation.matrix, parameters)
+            output_size = self.output_size or input_size
             output = affine_resampler(inputs, matrix, output_size, self.align_corners, **modes)
         else:
             output = resampler(inputs, warp, **modes)
@@ -250,6 +245,15 @@ class SpatialTransformer(keras.layers.Layer):
         result = tf.reshape(result, late)
         result.set_shape(static)
         return result
+
+    def _warp(self, parameters: tf.Tensor, input_size: tuple | tf.Tensor) -> tf.Tensor:
+        output_size = self.output_size or input_size
+        return self._of_each(
+            lambda each: self._transformation.warp(
+                each, output_size, input_size, self.align_corners
+            ),
+            parameters,
+        )
 
     def _add_losses(
         self, parameters: tf.Tensor, warp: tf.Tensor | None, input_size: tuple | tf.Tensor
@@ -324,6 +328,23 @@ class SpatialTransformer(keras.layers.Layer):
                 f"received {type(self._transformation).__name__}"
             )
         return self._of_each(self._transformation.matrix, self.parameters(inputs))
+
+    def warp(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns where in each of `inputs` the layer samples, for `tf_stn.resampler`.
+
+        Args:
+          inputs: As for the layer, which must have been built or called before.
+
+        Returns:
+          Points in pixels of the input, `[batch, *output_size, 2]` as (x, y), or for volumes
+          `[batch, *output_size, 3]` as (x, y, z), with an axis after the batch for
+          `num_transformers`; float32 or float64.
+
+        Raises:
+          ValueError: the layer has no weights yet.
+        """
+        inputs = tf.convert_to_tensor(inputs)
+        return self._warp(self.parameters(inputs), image_size("inputs", inputs, self._rank))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, *size, channels = input_shape
