@@ -49,7 +49,8 @@ def test_examples_of_a_page_run(page):
     # Those of the page on migration are run in pairs, by test_migration.py.
     pairs = migration_page.pairs() if page == migration_page.PAGE.name else []
     assert len(sessions) + 2 * len(pairs) == text.count("```") // 2, "there is code that is not run"
-    test = doctest.DocTestParser().get_doctest("\n".join(sessions), {}, page, page, 0)
+    names = {"__name__": __name__}  # TensorFlow looks for the module of functions that it rewrites.
+    test = doctest.DocTestParser().get_doctest("\n".join(sessions), names, page, page, 0)
     assert test.examples, "there is no example"
     assert doctest.DocTestRunner().run(test).failed == 0
 
