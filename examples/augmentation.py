@@ -207,13 +207,14 @@ def table(medians: dict[str, list[Turn]]) -> str:
 
 def report(options: argparse.Namespace) -> str:
     """Measures; returns a table for each size, and below them what they were measured with."""
-    parts = []
+    parts, load = [], os.getloadavg()[0]
     for size in options.sizes:
         photos = load_photos(4 * options.batch, size)
         parts.append(f"**{size}×{size} pixels**\n\n{table(measure(photos, options))}")
     parts.append(
-        f"{os.cpu_count()} processors, TensorFlow {tf.__version__}, Keras {keras.__version__}; "
-        f"batches of {options.batch}; medians of {options.rounds} turns of {options.seconds:g} s."
+        f"{os.cpu_count()} processors, load {load:.1f} before; TensorFlow {tf.__version__}, Keras "
+        f"{keras.__version__}; batches of {options.batch}; medians of {options.rounds} turns of "
+        f"{options.seconds:g} s."
     )
     return "\n\n".join(parts)
 
