@@ -106,6 +106,18 @@ def test_gradient_of_the_warp_equals_differences(rng, name):
     np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-7)
 
 
+@pytest.mark.parametrize("name", [name for name, t in OF_POINTS.items() if hasattr(t, "matrix")])
+def test_parameters_may_be_stacked_within_a_graph(rng, name):
+    """TensorFlow simplifies slices of stacks; with as many items as rows no error would show it."""
+    transformation = OF_POINTS[name]
+    columns = list(rng.normal(size=[transformation.num_parameters, transformation.rank]))
+
+    def matrix(*columns):
+        return transformation.matrix(tf.stack(columns, axis=-1))
+
+    np.testing.assert_allclose(tf.function(matrix)(*columns), matrix(*columns), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", [name for name in OF_POINTS if "spline" not in name])
 def test_warp_maps_points_in_homogeneous_coordinates(rng, name):
     """Written out in NumPy: the matrix times (x, y[, z], 1), over its last coordinate."""

@@ -280,8 +280,7 @@ class Similarity(AffineTransformation):
         self.identity_parameters = (1.0, *Rigid(rank).identity_parameters)
 
     def matrix(self, parameters: tf.Tensor) -> tf.Tensor:
-        scale = parameters[:, 0, None, None]
-        linear = scale * _rotation(parameters[:, 1 : -self.rank])
+        linear = _scaled(_rotation(parameters[:, 1 : -self.rank]), parameters[:, 0])
         return tf.concat([linear, parameters[:, -self.rank :, None]], axis=-1)
 
     def inverse(self, parameters: tf.Tensor) -> tf.Tensor:
@@ -302,8 +301,14 @@ class Similarity(AffineTransformation):
             raise ValueError("Similarities of volumes have no `inverse` and `compose`; use Affine")
 
 
+def _scaled(matrices: tf.Tensor, scales: tf.Tensor) -> tf.Tensor:
+    # Not scales[:, None, None]: in graphs, TensorFlow may join it with the slice that made scales,
+    # put what was stacked in place of a slice of a stack, and forget the axes.
+    return tf.reshape(scales, [-1, 1, 1]) * matrices
+
+
 def _turned(scale_and_angle: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    linear = scale_and_angle[:, 0, None, None] * _rotation(scale_and_angle[:, 1:])
+    linear = _scaled(_rotation(scale_and_angle[:, 1:]), scale_and_angle[:, 0])
     return tf.reduce_sum(linear * shift[:, None], axis=-1)
 
 
