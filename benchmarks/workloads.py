@@ -193,9 +193,7 @@ def _second_order(
 ) -> dict[str, np.ndarray]:
     first = _first_order(sampler, workload, inputs)
     names = ("loss_grad_data", "loss_grad_warp", "loss_grad_grad_output")
-    second = sampler.second_order(
-        inputs["grad_output"], 2 * first["grad_data"], 2 * first["grad_warp"]
-    )
+    second = sampler.second_order(inputs["grad_output"], first["grad_data"], first["grad_warp"])
     return first | dict(zip(names, second))
 
 

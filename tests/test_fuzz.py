@@ -1,5 +1,6 @@
 """Arbitrary bytes as problems for the C++ loops, under sanitizers. `make fuzz` tries more."""
 
+import itertools
 import os
 import pathlib
 import random
@@ -56,10 +57,10 @@ def test_an_input_may_come_from_a_file(fuzz, tmp_path):
 @pytest.mark.skipif(not EXAMPLES, reason="compiles for minutes; runs in make fuzz")
 def test_vector_loops_solve_any_problem(tmp_path):
     """For each instruction set that the processor has."""
-    (source,), isas, flags = lists_of("setup.py", "CPU_SOURCES", "CPU_ISAS", "CPU_FLAGS")
+    loops, isas, flags = lists_of("setup.py", "CPU_SOURCES", "CPU_ISAS", "CPU_FLAGS")
     objects = []
-    for isa, options in isas.items():
-        objects.append(str(tmp_path / f"{isa}.o"))
+    for source, (isa, options) in itertools.product(loops, isas.items()):
+        objects.append(str(tmp_path / f"{pathlib.Path(source).stem}_{isa}.o"))
         command = [*compiler(), *FLAGS, *flags, "-O1", *options, f"-DTF_STN_ISA={isa}"]
         run(*command, "-c", source, "-o", objects[-1])
     program = str(tmp_path / "fuzz")

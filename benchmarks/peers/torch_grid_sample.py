@@ -90,7 +90,8 @@ def _steps_by_autograd(
     def second_order() -> dict[str, torch.Tensor]:
         results = first_order(create_graph=True)
         # The loss is that of gradients by pixels.
-        loss = (results["grad_data"] ** 2).sum() + ((results["grad_grid"] / half_span) ** 2).sum()
+        gradients = [results["grad_data"], results["grad_grid"] / half_span]
+        loss = sum((gradient**2).sum() / 2 for gradient in gradients)
         names = ("loss_grad_data", "loss_grad_grid", "loss_grad_grad_output")
         return results | dict(zip(names, torch.autograd.grad(loss, inputs)))
 

@@ -334,6 +334,31 @@ bool IsForCpuLoops(const Problem<Points, T>& problem) {
          sizes.images > 0 && (!Problem<Points, T>::kIsAffine || problem.points.per_image == 1);
 }
 
+template <typename T>
+void RunSecondOrderLoops(const Problem<WarpPoints<2, Coordinate<T>>, T>& problem) {
+  using Real = Coordinate<T>;
+  const auto& sizes = problem.sizes;
+  for (const bool has_both : {true, false}) {
+    const Memory<T> grad_data(problem.data.size()), grad_grad_output(problem.grad_output.size());
+    const Memory<Real> copy(problem.data.size()), grad_points(problem.numbers.size());
+    Real* sums = copy.data();
+    if constexpr (std::is_same_v<T, Real>) sums = grad_data.data();
+    for (int64_t n = 0; n < sizes.images; ++n) {
+      SecondOrderLoopsForThisCpu<T>()->gradients(
+          {problem.modes, sizes, problem.data.data(), nullptr, problem.points,
+           problem.grad_output.data(), has_both ? problem.grad_grad_data.data() : nullptr,
+           problem.grad_grad_points.data(), grad_data.data(), grad_points.data(),
+           grad_grad_output.data()},
+          {n, 0, sizes.points_per_image, 0, sizes.image.size[0]}, nullptr, sums);
+    }
+    if (problem.has_finite_points && !problem.has_odd_values) {
+      RequireFinite(grad_data);
+      RequireFinite(grad_points);
+      RequireFinite(grad_grad_output);
+    }
+  }
+}
+
 // The loops for the instruction set that TF_STN_CPU_ISA names.
 template <typename Points, typename T>
 void RunCpuLoops(const Problem<Points, T>& problem, int64_t cut) {
@@ -362,6 +387,56 @@ void RunCpuLoops(const Problem<Points, T>& problem, int64_t cut) {
     RequireFinite(grad_data);
     RequireFinite(grad_points);
   }
+  if constexpr (!Problem<Points, T>::kIsAffine) RunSecondOrderLoops(problem);
+}
+
+// Whether there are loops for every mode for this: as AnyLoopsFor() in functors_any.h.
+template <typename Points, typename T>
+bool IsForAnyLoops(const Problem<Points, T>& problem) {
+  constexpr int kRank = Points::kRank;
+  const int64_t* const size = problem.sizes.image.size;
+  return !problem.modes.has_derivative() && size[kRank - 1] >= 2 && size[kRank - 2] >= 2 &&
+         problem.sizes.points() > 0 && problem.sizes.image.channels > 0;
+}
+
+template <typename Points, typename T>
+void RunAnyLoops(const Problem<Points, T>& problem, bool is_directed, int64_t cut) {
+  using Real = Coordinate<T>;
+  const AnyCpuLoops<Points, T>* const loops = AnyLoopsForThisCpu<Points, T>();
+  if (loops == nullptr || !IsForAnyLoops(problem)) return;
+  const auto& sizes = problem.sizes;
+  CpuSampling<Points, T> sampling{
+      problem.modes, sizes, problem.points, nullptr, {}, 0, problem.grad_output.data()};
+  if (is_directed) {
+    sampling.directions = problem.grad_grad_points.data();
+    sampling.terms[sampling.terms_count++] = {problem.grad_grad_data.data(), nullptr, false};
+  }
+  sampling.terms[sampling.terms_count++] = {problem.data.data(), problem.fill_or_null(),
+                                            is_directed};
+  const auto output = WholeAndInParts<T>(
+      problem.grad_output.size(), sizes.points(), cut,
+      [&](int64_t begin, int64_t end, T* to) { loops->sample(sampling, begin, end, to); });
+  const auto grad_data =
+      Scattered(problem, cut, [&](int64_t n, int64_t begin, int64_t end, Real* image) {
+        loops->scatter(sampling, n, begin, end, nullptr, image);
+      });
+  Memory<Real> grad_points(0);
+  if constexpr (Problem<Points, T>::kIsAffine) {
+    double sums[Points::kParameters];
+    for (int64_t i = 0; i < problem.points.stored; ++i) {
+      loops->matrix_gradient(sampling, i, 0, problem.points.output_points(), sums);
+    }
+  } else {
+    grad_points = WholeAndInParts<Real>(problem.numbers.size(), problem.points.stored, cut,
+                                        [&](int64_t begin, int64_t end, Real* to) {
+                                          loops->warp_gradient(sampling, begin, end, to);
+                                        });
+  }
+  if (problem.has_finite_points && !problem.has_odd_values) {
+    RequireFinite(output);
+    RequireFinite(grad_data);
+    RequireFinite(grad_points);
+  }
 }
 #endif
 
@@ -374,6 +449,8 @@ void Run(Bytes& bytes) {
   });
 #if defined(TF_STN_FUZZ_CPU_LOOPS)
   if constexpr (Points::kRank == 2) RunCpuLoops(problem, cut);
+  RunAnyLoops(problem, false, cut);
+  if constexpr (!Problem<Points, T>::kIsAffine) RunAnyLoops(problem, true, cut);
 #endif
 }
 
