@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_stn import transformations
+from tf_stn._keras import check_layer, keras
 from tf_stn.affine_resampler import affine_resampler, image_size
 from tf_stn.grids import check_size
 from tf_stn.outside import distance_outside, fraction_outside
@@ -153,10 +153,7 @@ class SpatialTransformer(keras.layers.Layer):
                 f"received {keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
             )
         super().__init__(**kwargs)
-        if not isinstance(localisation, keras.layers.Layer):
-            raise ValueError(
-                f"`localisation` must be a Keras layer or model, received {localisation!r}"
-            )
+        check_layer("localisation", localisation)
         check_modes(interpolation, padding)
         self.localisation = localisation
         self.transformation = transformation
@@ -198,7 +195,8 @@ class SpatialTransformer(keras.layers.Layer):
                 f"received {tuple(input_shape)}"
             )
         # A symbolic call builds any kind of layer or model, and says what comes out.
-        images = keras.Input(batch_shape=tuple(input_shape), dtype=self.compute_dtype)
+        batch, *shape = input_shape
+        images = keras.Input(shape, batch, dtype=self.compute_dtype)
         features = self.localisation(images)
         shape = tuple(getattr(features, "shape", ()))
         is_field = self._transformation.is_field
@@ -208,8 +206,8 @@ class SpatialTransformer(keras.layers.Layer):
                 f"`localisation` must return features of shape {expected}, with a known "
                 f"number of them, received {features}"
             )
-        self.regression.build(shape)
-        self.built = True
+        self.regression(features)  # Not build(), which in Keras 2 gives weights no name of theirs.
+        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         input_size = image_size("inputs", inputs, self._rank)
@@ -336,7 +334,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "localisation": keras.saving.serialize_keras_object(self.localisation),
+            "localisation": keras.layers.serialize(self.localisation),
             "output_size": self.output_size,
             "transformation": self.transformation
             if isinstance(self.transformation, str)
@@ -357,7 +355,7 @@ class SpatialTransformer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
         config = dict(config)
-        localisation = keras.saving.deserialize_keras_object(config.pop("localisation"))
+        localisation = keras.layers.deserialize(config.pop("localisation"))
         if isinstance(config.get("transformation"), dict):
             config["transformation"] = keras.saving.deserialize_keras_object(
                 config["transformation"]
