@@ -8,33 +8,53 @@ from typing import Any
 
 import tensorflow as tf
 
-# What TensorFlow takes for true, see `KerasLazyLoader` there.
-IS_LEGACY = os.environ.get("TF_USE_LEGACY_KERAS") in ("true", "True", "1")
+# What TensorFlow takes for true, in its `KerasLazyLoader`.
+_IS_LEGACY = os.environ.get("TF_USE_LEGACY_KERAS") in ("true", "True", "1")
 
-if IS_LEGACY:
+if _IS_LEGACY:
     try:
         import tf_keras as keras
     except ImportError as error:
         minor = ".".join(tf.__version__.split(".")[:2])
         raise ImportError(
             "TF_USE_LEGACY_KERAS is set, but tf_keras cannot be imported. Install it with: "
-            f"pip install 'tf_keras=={minor}.*' or unset the variable for Keras 3"
+            f"pip install --no-deps 'tf_keras=={minor}.*', or unset the variable for Keras 3"
         ) from error
 else:
     import keras
 
-_NAME = f"{keras.__name__} {keras.__version__}"
+_SWITCH = (
+    "Without TF_USE_LEGACY_KERAS in the environment, SpatialTransformer is a layer of Keras 3"
+    if _IS_LEGACY
+    else "With TF_USE_LEGACY_KERAS=1 in the environment, SpatialTransformer is a layer of tf_keras"
+)
+
+
+def _other_keras(value: Any) -> str | None:
+    """Returns the name of the Keras that `value` is of, if it is not this one."""
+    # By name, since the other one need not be there.
+    packages = {base.__module__.split(".")[0] for base in type(value).__mro__}
+    return next(iter(packages & {"keras", "tf_keras"} - {keras.__name__}), None)
 
 
 def check_layer(argument: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a layer or model of this Keras."""
     if isinstance(value, keras.layers.Layer):
         return
-    hint = ""
-    # Not by what is imported: the other one may not be.
-    if any(base.__module__.startswith(("keras.", "tf_keras.")) for base in type(value).__mro__):
-        hint = (
-            ", which is of another Keras. TF_USE_LEGACY_KERAS=1 in the environment makes tf.keras, "
-            "and SpatialTransformer, those of tf_keras; without it they are those of Keras 3"
+    expected = f"a layer or model of {keras.__name__} {keras.__version__}"
+    other = _other_keras(value)
+    received = f"{value!r} of {other}. {_SWITCH}" if other else f"{value!r}"
+    raise ValueError(f"`{argument}` must be {expected}, received {received}")
+
+
+def check_tensor(argument: str, value: Any) -> None:
+    """Raises a ValueError if `value` is a symbolic tensor of another Keras.
+
+    TensorFlow would compute with it all the same, and a model would know nothing of the layer.
+    """
+    other = _other_keras(value)
+    if other:
+        raise ValueError(
+            f"`{argument}` must be a tensor of {keras.__name__} {keras.__version__} or of "
+            f"TensorFlow, received {value!r} of {other}. {_SWITCH}"
         )
-    raise ValueError(f"`{argument}` must be a layer or model of {_NAME}, received {value!r}{hint}")
