@@ -15,23 +15,20 @@ import tf_stn
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROOM = pathlib.Path(tf_stn.__file__).parent / "_keras.py"
 # Those that take Keras from there, as what they test does.
-TESTS = ["test_layer.py", "test_training_aids.py", "test_serving.py", "only_keras2.py"]
+TESTS = ["test_layer.py", "test_training_aids.py", "only_keras2.py"]
 TESTS += ["test_transformations.py::test_layer_takes_transformations_by_name"]
 
 
 def run(*command, **environment):
-    """Runs Python in a process, where nothing of Keras has been imported yet."""
-    environment = os.environ | environment
-    result = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment
-    )
+    """Runs Python in a process of its own, where no Keras has been imported yet."""
+    command, environment = [sys.executable, *command], os.environ | environment
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert result.returncode == 0, result.stdout[-10000:] + result.stderr[-5000:]
 
 
 def test_what_holds_of_the_layer_holds_in_keras_2():
     paths = [f"tests/{test}" for test in TESTS]
-    options = ["-q", "-p", "no:cacheprovider"]
-    run("-m", "pytest", *options, *paths, TF_USE_LEGACY_KERAS="1")
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", *paths, TF_USE_LEGACY_KERAS="1")
 
 
 def test_what_is_of_keras_2_is_refused_by_the_layer_of_keras_3():
@@ -59,17 +56,17 @@ def test_the_variable_chooses_tf_keras(monkeypatch, value):
     other = types.SimpleNamespace(__name__="tf_keras", __version__="2.16.0")
     monkeypatch.setitem(sys.modules, "tf_keras", other)
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", value)
-    assert runpy.run_path(ROOM)["keras"] is other
+    assert runpy.run_path(str(ROOM))["keras"] is other
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "TRUE"])
 def test_what_tensorflow_does_not_take_for_true_leaves_keras_3(monkeypatch, value):
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", value)
-    assert runpy.run_path(ROOM)["keras"] is keras
+    assert runpy.run_path(str(ROOM))["keras"] is keras
 
 
 def test_without_tf_keras_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf_keras", None)  # As if it were not installed.
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
     with pytest.raises(ImportError, match=r"pip install --no-deps 'tf_keras==2\.\d+\.\*'"):
-        runpy.run_path(ROOM)
+        runpy.run_path(str(ROOM))

@@ -341,7 +341,7 @@ def test_wrong_arguments_are_refused_when_the_layer_is_made(case):
 
 @pytest.fixture
 def channels_first():
-    """Keras' configuration of machines that have always trained on GPUs."""
+    """As a file ~/.keras/keras.json may say."""
     keras.backend.set_image_data_format("channels_first")
     yield
     keras.backend.set_image_data_format("channels_last")
