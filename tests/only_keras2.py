@@ -1,4 +1,8 @@
-"""What Keras 2 alone has: its file formats. Run by test_keras2.py, where the variable is set."""
+"""What Keras 2 alone has: its files, and where it meets Keras 3. Run by test_keras2.py, where the variable is set."""
+
+import os
+import subprocess
+import sys
 
 import keras as keras3
 import numpy as np
@@ -6,11 +10,35 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from test_docs import run_examples
-from test_layer import Eyes, disturb
+from test_layer import Eyes, disturb, localisation
 
 from tf_stn import SpatialTransformer
 from tf_stn._keras import keras
 from tf_stn.transformations import ConstrainedAffine
+
+IN_KERAS_3 = """
+import re, sys
+import keras, numpy as np, tf_keras, tf_stn
+
+folder = sys.argv[1]
+for file in ("model.keras", "model.h5"):
+    model = keras.models.load_model(f"{folder}/{file}")
+    assert isinstance(model, keras.Model) and type(model.layers[0]) is tf_stn.SpatialTransformer
+    output = model(np.load(f"{folder}/images.npy"))
+    np.testing.assert_allclose(output, np.load(f"{folder}/output.npy"), rtol=0, atol=1e-6)
+calls = {
+    "localisation": lambda: tf_stn.SpatialTransformer(tf_keras.layers.Flatten()),
+    "inputs": lambda: tf_stn.SpatialTransformer(keras.layers.Flatten())(tf_keras.Input((8, 8, 1))),
+}
+for argument, call in calls.items():
+    try:
+        call()
+    except ValueError as error:
+        pattern = f"`{argument}` must be .* of keras 3.* of tf_keras. With TF_USE_LEGACY_KERAS=1"
+        assert re.match(pattern, str(error)), error
+    else:
+        raise AssertionError(argument)
+"""
 
 
 @pytest.fixture
@@ -78,6 +106,21 @@ def test_what_is_of_keras_3_is_refused_by_name():
     message = "`inputs` must be .* of tf_keras .* of keras. Without TF_USE_LEGACY_KERAS"
     with pytest.raises(ValueError, match=message):
         SpatialTransformer(keras.layers.Flatten())(keras3.Input((8, 8, 1)))
+
+
+def test_keras_3_loads_its_files_and_refuses_its_layers_and_tensors(rng, images, tmp_path):
+    """TensorFlow would compute with its tensors, and the model would not train the layer."""
+    layer = SpatialTransformer(localisation(), (6, 6), ConstrainedAffine([[1, 0, 1], [0, 1, 1]]))
+    model = keras.Sequential([keras.Input((12, 10, 2)), layer])
+    disturb(model, rng)
+    for file in ("model.keras", "model.h5"):
+        model.save(tmp_path / file)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "output.npy", model(images))
+    environment = os.environ | {"TF_USE_LEGACY_KERAS": ""}
+    command = [sys.executable, "-c", IN_KERAS_3, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr[-5000:]
 
 
 def test_examples_of_the_page_run():

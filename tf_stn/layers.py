@@ -227,8 +227,7 @@ class SpatialTransformer(keras.layers.Layer):
                 f"`localisation` must return features of shape {expected}, with a known "
                 f"number of them, received {features}"
             )
-        with tf.name_scope(self.regression.name):  # Keras 2 saves weights by name.
-            self.regression.build(shape)
+        self.regression.build(shape)
         super().build(input_shape)
 
     def __call__(self, inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
