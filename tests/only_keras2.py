@@ -1,4 +1,7 @@
-"""What Keras 2 alone has: its files, and where it meets Keras 3. Run by test_keras2.py, where the variable is set."""
+"""What Keras 2 alone has: its files, and where it meets Keras 3.
+
+Run by test_keras2.py, where the variable is set.
+"""
 
 import os
 import subprocess
