@@ -5,10 +5,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # Leaves room for other processes.
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from tf_stn._keras import keras
 
 tf.config.threading.set_intra_op_parallelism_threads(2)
 

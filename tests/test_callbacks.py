@@ -3,12 +3,12 @@
 import collections
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_stn import SpatialTransformer, visualize
+from tf_stn._keras import keras
 from tf_stn.callbacks import TensorBoardPictures, _write_histogram, _write_image
 from tf_stn.transformations import Affine, DenseDisplacement, ThinPlateSpline
 

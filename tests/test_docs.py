@@ -45,8 +45,7 @@ def test_docstring_has_every_section(item):
     assert all(f"\n    {section}" in item.__doc__ for section in sections)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_examples_of_a_page_run(page):
+def run_examples(page):
     """In one session, as a reader would who starts at the top."""
     text = (ROOT / "docs" / page).read_text()
     sessions = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
@@ -57,6 +56,11 @@ def test_examples_of_a_page_run(page):
     test = doctest.DocTestParser().get_doctest("\n".join(sessions), names, page, page, 0)
     assert test.examples, "there is no example"
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "keras2.md"])
+def test_examples_of_a_page_run(page):
+    run_examples(page)  # That of Keras 2 in an environment of its own, in only_keras2.py.
 
 
 def test_pages_name_every_mode():

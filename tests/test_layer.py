@@ -1,11 +1,12 @@
 """The Keras layer: what Keras asks of any layer, and what a spatial transformer promises."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_stn import SpatialTransformer, affine_grid, resampler
+from tf_stn._keras import keras
+from tf_stn.transformations import Affine
 
 POLICIES = ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 IDENTITY = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
@@ -42,10 +43,10 @@ def images(rng):
 
 @pytest.fixture
 def policy(request):
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(request.param)
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(request.param)
     yield request.param
-    keras.mixed_precision.set_dtype_policy(before)
+    keras.mixed_precision.set_global_policy(before)
 
 
 def test_untrained_layer_returns_its_input_bit_for_bit(images):
@@ -137,7 +138,7 @@ def test_saved_model_round_trip_keeps_the_function(rng, images, tmp_path, save):
     disturb(model, rng)
     expected = model(images)
     if save == "export":
-        model.export(str(tmp_path), verbose=False)
+        model.export(str(tmp_path))
         again = tf.saved_model.load(str(tmp_path))
         function = again.serve
     else:
@@ -325,8 +326,8 @@ def test_automatic_xla_compilation_is_declined():
     """Keras compiles where it sees a GPU, unless a layer says that it cannot."""
     model = classifier()
     assert model.layers[1].supports_jit is False
-    model.compile("sgd", "mse", jit_compile="auto")
-    assert model.jit_compile is False
+    model.compile("sgd", "mse")
+    assert not model.jit_compile
 
 
 WRONG = {
@@ -334,9 +335,18 @@ WRONG = {
     "one size": ({"output_size": 7}, "`output_size` must be two positive integers"),
     "zero size": ({"output_size": (0, 7)}, "`output_size` must be two positive integers"),
     "fractional size": ({"output_size": (2.5, 7)}, "`output_size` must be two positive integers"),
+    "negative size": ({"output_size": (-1, 7)}, "`output_size` must be two positive integers"),
+    "three sizes": ({"output_size": (2, 5, 7)}, "`output_size` must be two positive integers"),
+    "two sizes of a volume": (
+        {"output_size": (5, 7), "transformation": Affine(rank=3)},
+        "`output_size` must be three positive integers",
+    ),
     "unknown transformation": ({"transformation": "warp"}, "`transformation` must be one of"),
+    "class": ({"transformation": Affine}, "`transformation` must be one of"),
     "unknown interpolation": ({"interpolation": "bilinear"}, "`interpolation` must be one of"),
     "unknown padding": ({"padding": "nothing"}, "`padding` must be one of 'zeros'"),
+    "channels first": ({"data_format": "channels_first"}, "`data_format` must be 'channels_last'"),
+    "unknown format": ({"data_format": "NHWC"}, "`data_format` must be 'channels_last'"),
 }
 
 
@@ -345,6 +355,24 @@ def test_wrong_arguments_are_refused_when_the_layer_is_made(case):
     arguments, message = WRONG[case]
     with pytest.raises(ValueError, match=f"{message}.*received"):
         SpatialTransformer(**({"localisation": localisation()} | arguments))
+
+
+@pytest.fixture
+def channels_first():
+    """As a file ~/.keras/keras.json may say."""
+    keras.backend.set_image_data_format("channels_first")
+    yield
+    keras.backend.set_image_data_format("channels_last")
+
+
+@pytest.mark.usefixtures("channels_first")
+def test_channels_first_by_configuration_is_refused_unless_the_layer_says_otherwise():
+    net = keras.layers.Flatten()
+    message = "`data_format` must be 'channels_last', received None where .*'channels_first'"
+    with pytest.raises(ValueError, match=message):
+        SpatialTransformer(net)
+    layer = SpatialTransformer(net, data_format="channels_last")
+    assert SpatialTransformer.from_config(layer.get_config()).data_format == "channels_last"
 
 
 @pytest.mark.parametrize(
@@ -359,6 +387,13 @@ def test_wrong_arguments_are_refused_when_the_layer_is_made(case):
 def test_features_of_the_wrong_rank_are_refused_when_the_layer_is_built(net, images):
     with pytest.raises(ValueError, match=r"`localisation` must return .*\[batch, features\]"):
         SpatialTransformer(net)(images)
+
+
+def test_a_displacement_of_no_field_is_refused_when_the_layer_is_built(images):
+    layer = SpatialTransformer(localisation(), transformation="dense_displacement")
+    message = r"`localisation` must return .*\[batch, height, width, features\].*received"
+    with pytest.raises(ValueError, match=message):
+        layer.build(images.shape)
 
 
 def test_input_of_the_wrong_rank_is_refused(images):

@@ -216,7 +216,7 @@ def test_concurrent_calls_do_not_disturb_each_other(rng):
 
 def test_dependencies_point_in_one_direction():
     """From layers to transformations, grids, resampler and _library, never upwards."""
-    order = ["_library", "resampler", "grids", "gradients", "affine_resampler", "outside"]
+    order = ["_library", "_keras", "resampler", "grids", "gradients", "affine_resampler", "outside"]
     order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
     order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").glob("*.py"):

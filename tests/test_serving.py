@@ -4,10 +4,10 @@ import shutil
 import subprocess
 import sys
 
-import keras
 import numpy as np
 
 import tf_stn
+from tf_stn._keras import keras
 
 PROGRAM = """
 import sys

@@ -1,11 +1,11 @@
 """What the layer offers against transformers that go blank, diverge or never move."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_stn import SpatialTransformer, distance_outside, fraction_outside, resampler
+from tf_stn._keras import keras
 from tf_stn.transformations import Attention, DenseDisplacement
 
 

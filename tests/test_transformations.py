@@ -1,11 +1,11 @@
 """Transformations: their identities, mappings, gradients, inverses, and the layer with each."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_stn import SpatialTransformer, affine_grid, resampler, transformations
+from tf_stn._keras import keras
 from tf_stn.transformations import (
     Affine,
     Attention,

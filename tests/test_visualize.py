@@ -2,7 +2,6 @@
 
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +9,7 @@ from matplotlib import pyplot
 
 import tf_stn
 from tf_stn import SpatialTransformer, affine_grid, resampler, visualize
+from tf_stn._keras import keras
 from tf_stn.transformations import DenseDisplacement, ThinPlateSpline
 
 ORANGE = (255, 166, 0)

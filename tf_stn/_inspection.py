@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from tf_stn._keras import keras
 from tf_stn.layers import SpatialTransformer
 
 

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_stn._inspection import find_layer, inputs_of
+from tf_stn._keras import keras
 from tf_stn.layers import SpatialTransformer
 from tf_stn.visualize import check_integer, draw, require_matplotlib, to_array
 

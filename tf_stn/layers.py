@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_stn import transformations
+from tf_stn._keras import check_layer, check_tensor, keras
 from tf_stn.affine_resampler import affine_resampler, image_size
 from tf_stn.grids import check_size
 from tf_stn.outside import distance_outside, fraction_outside
@@ -15,6 +15,19 @@ from tf_stn.resampler import check_mode, check_modes, coordinate_type, resampler
 
 for _transformation in transformations.CLASSES:
     keras.saving.register_keras_serializable(package="tf_stn")(_transformation)
+
+
+def _check_data_format(data_format: str | None) -> str:
+    received = repr(data_format)
+    if data_format is None:
+        data_format = keras.backend.image_data_format()
+        received = f"None where keras.backend.image_data_format() is {data_format!r}"
+    if data_format != "channels_last":
+        raise ValueError(
+            f"`data_format` must be 'channels_last', received {received}; "
+            "keras.layers.Permute moves the channels of images"
+        )
+    return data_format
 
 
 def _check_count(num_transformers: int | None) -> int | None:
@@ -73,6 +86,9 @@ class SpatialTransformer(keras.layers.Layer):
     >>> transformer(tf.zeros([8, 42, 42, 1])).shape
     TensorShape([8, 28, 28, 1])
 
+    It is a layer of the Keras that `tf.keras` is: Keras 3, or with `TF_USE_LEGACY_KERAS=1` in the
+    environment tf_keras.
+
     θ maps normalised output coordinates to normalised input coordinates; see
     `tf_stn.affine_grid`. It is computed in float32 (float64 for a float64 layer) whatever the
     dtype policy, since coordinates in half precision miss pixels.
@@ -106,6 +122,8 @@ class SpatialTransformer(keras.layers.Layer):
       outside_penalty: Adds so many times `tf_stn.distance_outside` to the losses; default 0.
         Stores the grid, as the next one.
       track_outside: Whether the metric `fraction_outside` is kept; default False.
+      data_format: `"channels_last"`, the only one; default None: that of Keras' configuration,
+        which must be this one.
       **kwargs: As in `keras.layers.Layer`: `name`, `dtype`, `trainable`.
 
     Input shape:
@@ -121,8 +139,9 @@ class SpatialTransformer(keras.layers.Layer):
       `localisation` and of the dense layer.
 
     Raises:
-      ValueError: an unknown mode or transformation or a wrong size when the layer is made; an
-        input or features of the wrong rank when it is built.
+      ValueError: an unknown mode or transformation, a wrong size, or a localisation net of
+        another Keras when the layer is made; an input or features of the wrong rank when it is
+        built.
       RuntimeError: Keras runs on another backend than TensorFlow.
 
     Reference:
@@ -145,6 +164,7 @@ class SpatialTransformer(keras.layers.Layer):
         identity_penalty: float = 0.0,
         outside_penalty: float = 0.0,
         track_outside: bool = False,
+        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -153,10 +173,8 @@ class SpatialTransformer(keras.layers.Layer):
                 f"received {keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
             )
         super().__init__(**kwargs)
-        if not isinstance(localisation, keras.layers.Layer):
-            raise ValueError(
-                f"`localisation` must be a Keras layer or model, received {localisation!r}"
-            )
+        check_layer("localisation", localisation)
+        self.data_format = _check_data_format(data_format)
         check_modes(interpolation, padding)
         self.localisation = localisation
         self.transformation = transformation
@@ -198,9 +216,10 @@ class SpatialTransformer(keras.layers.Layer):
                 f"received {tuple(input_shape)}"
             )
         # A symbolic call builds any kind of layer or model, and says what comes out.
-        images = keras.Input(batch_shape=tuple(input_shape), dtype=self.compute_dtype)
+        batch, *shape = input_shape
+        images = keras.Input(shape, batch, dtype=self.compute_dtype)
         features = self.localisation(images)
-        shape = tuple(getattr(features, "shape", ()))
+        shape = tuple(getattr(features, "shape", None) or ())
         is_field = self._transformation.is_field
         if len(shape) != (self._rank + 2 if is_field else 2) or shape[-1] is None:
             expected = f"[batch, {sides}, features]" if is_field else "[batch, features]"
@@ -209,7 +228,11 @@ class SpatialTransformer(keras.layers.Layer):
                 f"number of them, received {features}"
             )
         self.regression.build(shape)
-        self.built = True
+        super().build(input_shape)
+
+    def __call__(self, inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+        check_tensor("inputs", inputs)
+        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         input_size = image_size("inputs", inputs, self._rank)
@@ -357,7 +380,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "localisation": keras.saving.serialize_keras_object(self.localisation),
+            "localisation": keras.layers.serialize(self.localisation),
             "output_size": self.output_size,
             "transformation": self.transformation
             if isinstance(self.transformation, str)
@@ -373,14 +396,17 @@ class SpatialTransformer(keras.layers.Layer):
             "identity_penalty": self.identity_penalty,
             "outside_penalty": self.outside_penalty,
             "track_outside": self.track_outside,
+            "data_format": self.data_format,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
         config = dict(config)
-        localisation = keras.saving.deserialize_keras_object(config.pop("localisation"))
+        localisation = keras.layers.deserialize(config.pop("localisation"))
         if isinstance(config.get("transformation"), dict):
+            # Named for HDF5 files of Keras 2, where they are not found by what they register as.
             config["transformation"] = keras.saving.deserialize_keras_object(
-                config["transformation"]
+                config["transformation"],
+                custom_objects={each.__name__: each for each in transformations.CLASSES},
             )
         return cls(localisation, **config)

@@ -5,12 +5,13 @@ import os
 import pathlib
 import tempfile
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 import tf_stn
 from tf_stn import _build_info
+
+keras = tf.keras
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
     where = pathlib.Path(tf_stn.__file__).parent
     version = importlib.metadata.version("tf-stn")
     print(f"tf-stn {version} works with TensorFlow {tf.__version__} in {where}")
+    print(f"with a layer of {keras.layers.Layer.__module__.split('.')[0]}")
     print(f"built with CUDA {_build_info.CUDA}" if _build_info.CUDA else "built without CUDA")
 
 
