@@ -114,6 +114,8 @@ clean:
 	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so \
 		$(VENV) .venv-gpu .venv-peers
 
+# tf_keras without its requirement, which would put the package tensorflow over tensorflow-cpu.
+#
 # Anew for every version of TensorFlow, since one library cannot serve two. With a CUDA compiler,
 # so that the GPU kernels are built and tested where no CUDA is installed.
 $(VENV)/tensorflow-$(TENSORFLOW):
@@ -127,5 +129,6 @@ $(VENV)/tensorflow-$(TENSORFLOW):
 
 $(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tools/toolchain.py tf_stn/__init__.py \
 		$(wildcard cc/*/*)
-	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev]'
+	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev,examples]'
+	$(bin)/python -m pip install --quiet --no-deps 'tf_keras==$(TENSORFLOW).*'
 	touch $@

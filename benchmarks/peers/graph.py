@@ -69,7 +69,7 @@ def first_order_step(
 def second_order_step(
     sampler: Sampler, data: tf.Tensor, warp: tf.Tensor, grad_output: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """The same, and the gradients of a loss: half the sum of squares of those of the first order."""
+    """The same, and the gradients of a loss: half the sum of squares of the first ones."""
     inputs = [data, warp, grad_output]
     with tf.GradientTape() as tape:
         tape.watch(inputs)

@@ -1,6 +1,5 @@
-// Cubic stencils of images, all 4x4 pixels of a point at once, summed in registers.  It takes
-// half the time of four passes over 2x2 pixels, but no point whose stencil the seam of a
-// wrapped image parts; those, and volumes, are left to the passes.
+// Cubic stencils of images, all 4x4 pixels of a point at once, summed in registers, which takes
+// half the time of four passes over 2x2 pixels.
 
 #ifndef TF_STN_CC_KERNELS_CPU_CUBIC_H_
 #define TF_STN_CC_KERNELS_CPU_CUBIC_H_
@@ -27,13 +26,13 @@ class CubicStencils {
  public:
   using Index = IndexOf<Real>;
 
-  // REQUIRES: the axes are of cubic stencils, and their seams are empty.
+  // REQUIRES: the axes are of cubic stencils.
   TF_STN_INLINE CubicStencils(const AxisTaps<Real>& x, const AxisTaps<Real>& y, int count,
                               const Extent<2>& image)
-      : x_(x), y_(y) {
+      : x_(x), y_(y), channels_(image.channels), row_elements_(image.row_elements()) {
     using Reals = RealVector<Real>;
-    const auto channels = static_cast<Index>(image.channels);
-    const auto row_elements = static_cast<Index>(image.row_elements());
+    const auto channels = static_cast<Index>(channels_);
+    const auto row_elements = static_cast<Index>(row_elements_);
     // The product of two factors that are greater is not zero.
     constexpr Real kTiny = static_cast<Real>(sizeof(Real) == 8 ? 1e-150 : 1e-18);
     for (int i = 0; i < count; i += kLanes<Real>) {
@@ -85,15 +84,36 @@ class CubicStencils {
   // The number of a tap's row.
   TF_STN_INLINE int64_t Line(int k, int p) const { return y_.first[k / 2][p] + k % 2; }
 
+  // Calls body(product, line, offset) for all taps of a point, also those that a seam parts,
+  // whose product of factors of these orders is not zero.  For points that are not whole.
+  template <typename Body>
+  TF_STN_INLINE void ForProducts(int order_x, int order_y, int p, const Body& body) const {
+    Real sum = 0;
+    for (int k = 0; k < 2 * x_.pairs; ++k) sum += InX(order_x, k, p);
+    const bool has_nan = sum != sum;  // Which shows where all factors along y are zero, too.
+    for (int j = 0; j < 2 * y_.pairs; ++j) {
+      const Real in_y = InY(order_y, j, p);
+      if (in_y == 0 && !has_nan) continue;
+      const int64_t line = Line(j, p);
+      for (int i = 0; i < 2 * x_.pairs; ++i) {
+        const Real product = InX(order_x, i, p) * in_y;
+        const int64_t column = int64_t{x_.first[i / 2][p]} + i % 2;
+        if (product != 0) body(product, line, line * row_elements_ + column * channels_);
+      }
+    }
+  }
+
  private:
   const AxisTaps<Real>& x_;
   const AxisTaps<Real>& y_;
+  const int64_t channels_, row_elements_;
   alignas(64) Index is_whole_[kBlockPoints];
   alignas(64) Index column_[2][kBlockPoints];
   alignas(64) Index row_[2][kBlockPoints];
 };
 
-// The factors and places of one point, which a compiler that unrolls keeps in registers.
+// The factors and places of one point that is whole, which a compiler that unrolls keeps in
+// registers.
 template <int kOrders, typename Real>
 struct CubicPoint {
   Real x[kOrders][kCubicTaps], y[kOrders][kCubicTaps];
@@ -122,22 +142,6 @@ struct CubicPoint {
   TF_STN_INLINE int64_t Last() const {
     const auto larger = [](int64_t a, int64_t b) { return a > b ? a : b; };
     return larger(row[1], row[3]) + larger(column[1], column[3]);
-  }
-
-  // Calls body(product, offset) for all taps whose product of factors of these orders is not
-  // zero.
-  template <typename Body>
-  TF_STN_INLINE void ForProducts(int order_x, int order_y, const Body& body) const {
-    Real sum = 0;
-    for (int i = 0; i < kCubicTaps; ++i) sum += x[order_x][i];
-    const bool has_nan = sum != sum;  // Which shows where all factors along y are zero, too.
-    for (int j = 0; j < kCubicTaps; ++j) {
-      if (y[order_y][j] == 0 && !has_nan) continue;
-      for (int i = 0; i < kCubicTaps; ++i) {
-        const Real product = x[order_x][i] * y[order_y][j];
-        if (product != 0) body(product, row[j] + column[i]);
-      }
-    }
   }
 };
 
@@ -170,8 +174,8 @@ void SampleCubicOneChannel(const CubicStencils<1, Coordinate<T>>& stencils, int 
   for (int first = 0; first < count; first += 4) {
     Four parts[4] = {};
     for (int q = 0; q < 4 && first + q < count; ++q) {
-      const CubicPoint<1, Real> point(stencils, 1, row_elements, first + q);
       if (stencils.IsWhole(first + q)) {
+        const CubicPoint<1, Real> point(stencils, 1, row_elements, first + q);
 #pragma GCC unroll 4
         for (int j = 0; j < kCubicTaps; ++j) {
           parts[q] +=
@@ -180,8 +184,9 @@ void SampleCubicOneChannel(const CubicStencils<1, Coordinate<T>>& stencils, int 
         parts[q] *= point.AlongX(0);
       } else {
         Real sum = outside[first + q];
-        point.ForProducts(
-            0, 0, [&](Real weight, int64_t offset) { sum += weight * Load<1>(pixels + offset); });
+        stencils.ForProducts(0, 0, first + q, [&](Real weight, int64_t, int64_t offset) {
+          sum += weight * Load<1>(pixels + offset);
+        });
         parts[q] = Four{sum, -Real(0), -Real(0), -Real(0)};
       }
     }
@@ -215,7 +220,7 @@ void SampleCubicFewChannels(const CubicStencils<1, Coordinate<T>>& stencils, int
       }
     } else {
       sum = Broadcast<kWidth>(outside[p]);
-      point.ForProducts(0, 0, [&](Real weight, int64_t offset) {
+      stencils.ForProducts(0, 0, p, [&](Real weight, int64_t, int64_t offset) {
         sum += weight * LoadPixelExactly<kChannels>(pixels + offset);
       });
     }
@@ -256,7 +261,7 @@ void SampleCubicManyChannels(const CubicStencils<1, Coordinate<T>>& stencils, in
       ForChannels<Real>(channels, [&](auto width, int64_t c) {
         constexpr int kWidth = decltype(width)::value;
         auto sum = Broadcast<kWidth>(outside[p]);
-        point.ForProducts(0, 0, [&](Real weight, int64_t offset) {
+        stencils.ForProducts(0, 0, p, [&](Real weight, int64_t, int64_t offset) {
           sum += weight * Load<kWidth>(pixels + offset + c);
         });
         Store<kWidth>(sum, output + c);
@@ -290,12 +295,16 @@ struct CubicSlopes {
 
   // Adds those of channels that `load` reads at the offset of a pixel.
   template <typename Load>
-  TF_STN_INLINE void Add(const CubicPoint<2, Real>& point, bool is_whole, const Load& load) {
-    if (!is_whole) {
-      point.ForProducts(1, 0, [&](Real slope, int64_t offset) { x += slope * load(offset); });
-      point.ForProducts(0, 1, [&](Real slope, int64_t offset) { y += slope * load(offset); });
-      return;
-    }
+  TF_STN_INLINE void Add(const CubicStencils<2, Real>& stencils, int p, const Load& load) {
+    stencils.ForProducts(1, 0, p,
+                         [&](Real slope, int64_t, int64_t offset) { x += slope * load(offset); });
+    stencils.ForProducts(0, 1, p,
+                         [&](Real slope, int64_t, int64_t offset) { y += slope * load(offset); });
+  }
+
+  // The same for a point that is whole.
+  template <typename Load>
+  TF_STN_INLINE void Add(const CubicPoint<2, Real>& point, const Load& load) {
 #pragma GCC unroll 4
     for (int j = 0; j < kCubicTaps; ++j) {
       auto pixel = load(point.row[j] + point.column[0]);
@@ -323,9 +332,9 @@ void AddCubicSlopesOneChannel(const CubicStencils<2, Coordinate<T>>& stencils, i
   const int64_t row_elements = image.row_elements();
   using Four = Vector<Real, 4>;
   for (int p = 0; p < count; ++p) {
-    const CubicPoint<2, Real> point(stencils, 1, row_elements, p);
     Real x, y;
     if (stencils.IsWhole(p)) {
+      const CubicPoint<2, Real> point(stencils, 1, row_elements, p);
       Four values{}, slopes{};
 #pragma GCC unroll 4
       for (int j = 0; j < kCubicTaps; ++j) {
@@ -340,7 +349,7 @@ void AddCubicSlopesOneChannel(const CubicStencils<2, Coordinate<T>>& stencils, i
       y = sums[1];
     } else {
       CubicSlopes<1, Real> sums;
-      sums.Add(point, false, [&](int64_t offset) { return Load<1>(pixels + offset); });
+      sums.Add(stencils, p, [&](int64_t offset) { return Load<1>(pixels + offset); });
       x = sums.x;
       y = sums.y;
     }
@@ -363,9 +372,9 @@ void AddCubicSlopesFewChannels(const CubicStencils<2, Coordinate<T>>& stencils, 
     const CubicPoint<2, Real> point(stencils, kChannels, row_elements, p);
     CubicSlopes<kWidth, Real> sums;
     if (stencils.IsWhole(p) && point.Last() + kWidth <= readable) {
-      sums.Add(point, true, [&](int64_t offset) { return LoadPixel<kChannels>(pixels + offset); });
+      sums.Add(point, [&](int64_t offset) { return LoadPixel<kChannels>(pixels + offset); });
     } else {
-      sums.Add(point, false,
+      sums.Add(stencils, p,
                [&](int64_t offset) { return LoadPixelExactly<kChannels>(pixels + offset); });
     }
     const auto grad = LoadPixelExactly<kChannels>(grad_output + p * kChannels);
@@ -393,7 +402,12 @@ void AddCubicSlopesManyChannels(const CubicStencils<2, Coordinate<T>>& stencils,
     ForChannels<Real>(channels, [&](auto width, int64_t c) {
       constexpr int kWidth = decltype(width)::value;
       CubicSlopes<kWidth, Real> sums;
-      sums.Add(point, is_whole, [&](int64_t offset) { return Load<kWidth>(pixels + offset + c); });
+      const auto load = [&](int64_t offset) { return Load<kWidth>(pixels + offset + c); };
+      if (is_whole) {
+        sums.Add(point, load);
+      } else {
+        sums.Add(stencils, p, load);
+      }
       const auto grad = Load<kWidth>(grad_output + c);
       if constexpr (kWidth == kLanes<Real>) {
         wide[0] += sums.x * grad;
@@ -440,18 +454,22 @@ TF_STN_INLINE void AddCubicToRows(const CubicStencils<1, Coordinate<T>>& stencil
     constexpr int kChannels = decltype(number)::value;
     const int64_t channels = kChannels == kAnyChannels ? image.channels : kChannels;
     for (int p = 0; p < count; ++p, grad_output += channels) {
-      const CubicPoint<1, Real> point(stencils, channels, row_elements, p);
-      const bool is_whole = stencils.IsWhole(p);
       const auto for_pixels = [&](const auto& add) {
+        if (!stencils.IsWhole(p)) {
+          return stencils.ForProducts(0, 0, p, [&](Real weight, int64_t line, int64_t offset) {
+            if (weight == weight && row_begin <= line && line < row_end) {
+              add(weight, grad_image + offset);
+            }
+          });
+        }
+        const CubicPoint<1, Real> point(stencils, channels, row_elements, p);
 #pragma GCC unroll 4
         for (int j = 0; j < kCubicTaps; ++j) {
           const int64_t line = stencils.Line(j, p);
           if (line < row_begin || line >= row_end) continue;
 #pragma GCC unroll 4
           for (int i = 0; i < kCubicTaps; ++i) {
-            const Real weight = point.x[0][i] * point.y[0][j];
-            if (!is_whole && !(weight < 0 || weight > 0)) continue;
-            add(weight, grad_image + point.row[j] + point.column[i]);
+            add(point.x[0][i] * point.y[0][j], grad_image + point.row[j] + point.column[i]);
           }
         }
       };

@@ -170,14 +170,7 @@ class Stencils {
     }
   }
 
-  // Whether every point has four taps along each axis, parted by no seam.
-  TF_STN_INLINE bool IsCubicWithoutSeam() const {
-    bool has_seam = modes_.interpolation != InterpolationMode::kCubic;
-    for (int d = 0; d < Rank; ++d) {
-      for (int pair = 2; pair < axes_[d].pairs; ++pair) has_seam |= !axes_[d].is_empty[pair];
-    }
-    return !has_seam;
-  }
+  TF_STN_INLINE bool IsCubic() const { return modes_.interpolation == InterpolationMode::kCubic; }
 
   int count() const { return count_; }
   const AxisTaps<Real>& axis(int d) const { return axes_[d]; }

@@ -32,7 +32,7 @@ TF_STN_INLINE Extent<2> SliceOf(const Extent<Rank>& image) {
 // Whether the 4x4 pixels of a block's points are dealt with at once.
 template <int Rank, typename Real>
 TF_STN_INLINE bool IsAtOnce(const Stencils<Rank, Real>& stencils, bool is_directed) {
-  return Rank == 2 && !is_directed && stencils.IsCubicWithoutSeam();
+  return Rank == 2 && !is_directed && stencils.IsCubic();
 }
 
 // Everything about a block of points that does not depend on what is sampled there.
@@ -162,8 +162,7 @@ void SampleTerm(const Points<Rank, Coordinate<T>>& points, const Extent<Rank>& i
   if (IsAtOnce(stencils, term.is_directed) && !add) {
     find_zeros_outside();
     const CubicStencils<1, Real> cubic(stencils.axis(0), stencils.axis(1), stencils.count(), slice);
-    SampleCubic<T>(cubic, stencils.count(), slice, pixels, readable, block.outside,
-                   output);
+    SampleCubic<T>(cubic, stencils.count(), slice, pixels, readable, block.outside, output);
     for (int i = 0; i < stencils.count() && term.fill != nullptr; i += kLanes<Real>) {
       outside.TakeSum(i, cubic.Sum(0, 0, i));
     }
@@ -312,8 +311,8 @@ void AddTermGradient(const Points<Rank, Coordinate<T>>& points, const Extent<Ran
   }
   if (IsAtOnce(stencils, term.is_directed)) {
     const CubicStencils<2, Real> cubic(stencils.axis(0), stencils.axis(1), stencils.count(), slice);
-    AddCubicSlopes<T>(cubic, stencils.count(), slice, pixels, readable, grad_output,
-                      sum->of[0], sum->of[1]);
+    AddCubicSlopes<T>(cubic, stencils.count(), slice, pixels, readable, grad_output, sum->of[0],
+                      sum->of[1]);
     if (term.fill == nullptr) return;
     for (int i = 0; i < stencils.count(); i += kLanes<Real>) {
       outside[0].TakeSum(i, cubic.Sum(1, 0, i));

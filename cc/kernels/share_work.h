@@ -3,6 +3,7 @@
 #ifndef TF_STN_CC_KERNELS_SHARE_WORK_H_
 #define TF_STN_CC_KERNELS_SHARE_WORK_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -11,12 +12,14 @@
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/threadpool.h"
+#include "tensorflow/core/util/work_sharder.h"
 
 namespace tf_stn {
 
 // Calls work(begin, end) for ranges that together are [0, total), each of whose units
 // costs `cost` cycles.  Unlike tensorflow::Shard(), which hands all to others and
-// sleeps, it loses nothing where it takes as long to wake them as to do the work.
+// sleeps, it loses nothing where it takes as long to wake them as to do the work.  Like it,
+// it takes no more threads than the calling one may: tf.data has an option that says so.
 template <typename Work>
 void ShareWork(tensorflow::OpKernelContext* context, int64_t total, int64_t cost,
                const Work& work) {
@@ -24,7 +27,8 @@ void ShareWork(tensorflow::OpKernelContext* context, int64_t total, int64_t cost
   const auto schedule = [&pool](std::function<void()> function) {
     pool.workers->Schedule(std::move(function));
   };
-  ShareWorkAmong(pool.num_threads, schedule, total, cost, work);
+  const int threads = std::min(pool.num_threads, tensorflow::GetPerThreadMaxParallelism());
+  ShareWorkAmong(threads, schedule, total, cost, work);
 }
 
 }  // namespace tf_stn
