@@ -10,7 +10,7 @@ started on each, trains on all of them. They must share the folder of --output.
 All strategies see the same batches and so have the same losses. The state is backed up after every
 epoch; what was interrupted, for instance by --kill-after, goes on from there when the command is
 given again. For the two processes, the command itself does that. It writes losses.csv, a line for
-each step, and model.weights.h5.
+each step, those that had to be repeated twice, and model.weights.h5.
 """
 
 import argparse
@@ -65,9 +65,9 @@ def batches(
     digits, labels = tf.constant(digits), tf.constant(labels)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        seeds = tf.stack([tf.constant(seed, tf.int64), step])
-        chosen = tf.random.stateless_uniform([size], seeds, 0, len(digits), tf.int32)
-        return distort(tf.gather(digits, chosen), seeds), tf.gather(labels, chosen)
+        seeds = tf.unstack(tf.random.split([tf.constant(seed, tf.int64), step]))
+        chosen = tf.random.stateless_uniform([size], seeds[0], 0, len(digits), tf.int32)
+        return distort(tf.gather(digits, chosen), seeds[1]), tf.gather(labels, chosen)
 
     # Every worker makes every batch and takes its part of it.
     options = tf.data.Options()
@@ -175,8 +175,8 @@ def train(
                 callbacks.on_train_batch_begin(index)
                 callbacks.on_train_batch_end(index, {"loss": float(step(iterator))})
             callbacks.on_epoch_end(epoch)
-        callbacks.on_train_end()
         model.save_weights(folder / "model.weights.h5")
+        callbacks.on_train_end()  # Not before: it removes the backup.
     return model
 
 
@@ -261,6 +261,9 @@ def main(arguments: list[str] | None = None) -> None:
         supervise(options)
         return
     strategy = make_strategy(options.strategy)
+    replicas = strategy.num_replicas_in_sync
+    if options.batch % replicas:
+        parser.error(f"--batch must be a multiple of {replicas} devices, received {options.batch}")
     digits, labels = load_digits()
     training, test = slice(TRAINING_DIGITS), slice(TRAINING_DIGITS, None)
     model = train(strategy, digits[training], labels[training], options)

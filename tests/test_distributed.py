@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ SCRIPT = ROOT / "examples/distributed_digits.py"
 EPOCHS, STEPS, KILLED_AFTER = 3, 4, 6
 SMALL = ["--epochs", str(EPOCHS), "--steps", str(STEPS), "--batch", "32", "--output"]
 # For processes that import TensorFlow and may have to share a processor.
-SECONDS = 400
+SECONDS = 600
 TOLERANCE = 1e-5
 
 
@@ -142,10 +143,18 @@ def test_workers_that_die_every_time_are_given_up(script, processes, tmp_path, m
     assert len(processes) == 3 * script.WORKERS
 
 
-def test_wrong_options_are_refused(script, capsys):
+def test_steps_that_are_none_are_refused(script, capsys):
     with pytest.raises(SystemExit):
         script.main(["--steps", "0"])
     assert "--steps must be at least 1, received 0" in capsys.readouterr().err
+
+
+def test_batch_that_devices_cannot_share_equally_is_refused(script, capsys, monkeypatch):
+    two = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(script, "make_strategy", lambda name: two)
+    with pytest.raises(SystemExit):
+        script.main(["--strategy", "mirrored", "--batch", "33"])
+    assert "--batch must be a multiple of 2 devices, received 33" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
