@@ -221,15 +221,21 @@ def run_workers(options: argparse.Namespace, kill_after: int | None) -> bool:
     finally:
         for worker in workers:
             worker.kill()
+        for worker in workers:
             worker.wait()
+
+
+def leave(*_: object) -> None:
+    """Ends this process by an exception, so that its workers are ended too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Some send it twice.
+    sys.exit("Terminated")
 
 
 def supervise(options: argparse.Namespace) -> None:
     """Runs the workers; when one dies, the others are of no use, and all start again."""
     options.output.mkdir(parents=True, exist_ok=True)
     kill_after = options.kill_after
-    # An exception, so that workers are ended with this process.
-    usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))
+    usual = signal.signal(signal.SIGTERM, leave)
     try:
         for _ in range(1 + options.restarts):
             if run_workers(options, kill_after):

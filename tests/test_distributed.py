@@ -8,7 +8,9 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 import types
+from subprocess import Popen
 
 import numpy as np
 import pytest
@@ -134,6 +136,27 @@ def test_workers_are_ended_at_the_time_limit(script, processes, tmp_path):
     with pytest.raises(TimeoutError, match="--time-limit"):
         script.main(["--strategy", "multi_worker", *SMALL, str(tmp_path), "--time-limit", "0.5"])
     assert [process.returncode for process in processes] == [-signal.SIGKILL] * script.WORKERS
+
+
+def test_workers_are_ended_when_their_launcher_is_told_to_end(
+    script, processes, tmp_path, monkeypatch
+):
+    """Even if it is told twice, as by timeout(1)."""
+    kill = Popen.kill
+
+    def told_to_end(process=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        if process:
+            kill(process)
+
+    usual = signal.getsignal(signal.SIGTERM)
+    clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: told_to_end())
+    monkeypatch.setattr(script, "time", clock)
+    monkeypatch.setattr(Popen, "kill", told_to_end)
+    with pytest.raises(SystemExit, match="Terminated"):
+        script.main(["--strategy", "multi_worker", *SMALL, str(tmp_path)])
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * script.WORKERS
+    assert signal.getsignal(signal.SIGTERM) == usual
 
 
 def test_workers_that_die_every_time_are_given_up(script, processes, tmp_path, monkeypatch):
