@@ -1,6 +1,7 @@
 """How the op runs: graphs, tf.data, saved models, threads, and only the gradients needed."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import kernels, op_def_registry  # No public way to list kernels.
 
-from tf_stn import _library, affine_grid, resampler
+from tf_stn import _library, affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
 from tf_stn.resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
 
@@ -152,6 +153,25 @@ def test_result_is_the_same_bits_for_any_number_of_threads():
         for threads in (1, 2, 3, 16)
     }
     assert len(digests) == 1
+
+
+def busy_seconds():
+    """CPU time of every thread of this process."""
+    files = pathlib.Path("/proc/self/task").glob("*/schedstat")
+    return {path.parent.name: int(path.read_text().split()[0]) / 1e9 for path in files}
+
+
+def test_tf_data_may_limit_the_threads_of_an_op(on_cpu):
+    data = tf.data.Dataset.from_tensors(tf.ones([1, 1024, 1024, 3]))
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
+    theta = tf.constant([[0.7, -0.6, 0.1, 0.6, 0.7, 0.1]])
+    data = data.map(lambda images: affine_resampler(images, theta, (2000, 2000)))
+    before = busy_seconds()
+    next(iter(data.with_options(options)))
+    after = busy_seconds()
+    most, second = sorted((after[n] - before.get(n, 0) for n in after), reverse=True)[:2]
+    assert second < most / 3, (most, second)
 
 
 def test_result_is_the_same_bits_in_every_run(on_cpu, rng):
