@@ -49,6 +49,7 @@ def text_table(results: list[dict]) -> str:
 
 def demo(options: argparse.Namespace) -> None:
     """Trains both networks of a pair; prints, writes and draws their results."""
+    tf.config.experimental.enable_op_determinism()
     options.output.mkdir(parents=True, exist_ok=True)
     examples, test = data.load(options.data, options.data_folder)
     results = []
@@ -102,8 +103,9 @@ def make_runs(
 
 
 def table(options: argparse.Namespace, ledger: Ledger, *parts: data.Examples) -> None:
-    """Makes the runs that are missing, and prints, writes and draws what all of them show."""
-    # One thread each, so that results do not depend on how many share the runs.
+    """Makes the runs that are missing; when there is none left, prints and writes the table."""
+    # With one thread, results do not depend on how many processes share the runs.
+    tf.config.experimental.enable_op_determinism()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     runs = training.all_runs(
@@ -111,14 +113,12 @@ def table(options: argparse.Namespace, ledger: Ledger, *parts: data.Examples) ->
     )
     make_runs(runs, ledger, *parts)
     results = ledger.results(runs)
-    if not results:
-        print("Other processes make all of these runs.")
+    if len(results) < len(runs):
+        print(f"Other processes make {len(runs) - len(results)} of the runs, and the table then.")
         return
     summary = tables.summary(ledger.settings, results)
     (options.output / "table.md").write_text(summary + "\n")
     print(f"\n{summary}\n")
-    if len(results) < len(runs):
-        print(f"Missing: {len(runs) - len(results)} runs, which other processes make.")
     if options.page:
         tables.put_in_page(options.page, options.output.name, ledger.settings, results)
     if options.picture:
@@ -172,7 +172,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments[1:] if command else arguments)
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, received {options.epochs}")
-    tf.config.experimental.enable_op_determinism()
     if command is None:
         demo(options)
         return

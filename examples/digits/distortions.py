@@ -111,7 +111,9 @@ def clutter(images: tf.Tensor, seed: tf.Tensor, canvas: int) -> tf.Tensor:
     window = transformations.Attention(scale=PIECE / SIDE)
     theta = window.matrix(pixels(tf.cast(corner, tf.float32) + PIECE / 2) - 1)
     theta = tf.reshape(theta, [count, PIECES, 2, 3])
-    pieces = tf_stn.affine_resampler(images, theta, (PIECE, PIECE), align_corners=False)
+    pieces = tf_stn.affine_resampler(
+        images, theta, (PIECE, PIECE), align_corners=False, interpolation="nearest"
+    )
 
     steps = tf.random.stateless_uniform(
         [count, PIECES], other_seed, 1, tf.maximum(count, 2), tf.int32

@@ -86,7 +86,8 @@ def train(
         metrics=["accuracy"],
     )
     start = time.perf_counter()
-    model.fit(batches, epochs=epochs, verbose=0, callbacks=list(callbacks))
+    # Batches are shuffled already.
+    model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks))
     seconds = (time.perf_counter() - start) / epochs
     images = distorted_test_images(distortion, test)
     accuracy = model.evaluate(images, test.labels, verbose=0)[1]
