@@ -47,11 +47,10 @@ def text_table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def demo(options: argparse.Namespace) -> None:
+def demo(options: argparse.Namespace, examples: data.Examples, test: data.Examples) -> None:
     """Trains both networks of a pair; prints, writes and draws their results."""
     tf.config.experimental.enable_op_determinism()
     options.output.mkdir(parents=True, exist_ok=True)
-    examples, test = data.load(options.data, options.data_folder)
     results = []
     for network, transformation in ((options.network, None), (f"st-{options.network}", "affine")):
         run = training.Run(DEMO, network.upper(), transformation, options.seed)
@@ -68,18 +67,19 @@ def demo(options: argparse.Namespace) -> None:
     print(f"\n{text_table(results)}\n\nWritten: {written}, {picture}")
 
 
-def prepare(options: argparse.Namespace) -> tuple[Ledger, data.Examples, data.Examples]:
-    """Returns the ledger of the table, images to train and images to test."""
-    examples, test = data.load(options.data, options.data_folder)
+def open_ledger(
+    options: argparse.Namespace, examples: data.Examples, test: data.Examples
+) -> Ledger:
+    """Returns the ledger of a table; a ValueError if something is in its way."""
+    if options.page:
+        tables.check_page(options.page, options.output.name)
     settings = {
         "data": options.data,
         "epochs": options.epochs,
         "training_images": len(examples.labels),
         "test_images": len(test.labels),
     }
-    if options.page:
-        tables.check_page(options.page, options.output.name)
-    return Ledger(options.output, settings), examples, test
+    return Ledger(options.output, settings)
 
 
 def make_runs(
@@ -102,7 +102,9 @@ def make_runs(
         keras.backend.clear_session()
 
 
-def table(options: argparse.Namespace, ledger: Ledger, *parts: data.Examples) -> None:
+def table(
+    options: argparse.Namespace, ledger: Ledger, examples: data.Examples, test: data.Examples
+) -> None:
     """Makes the runs that are missing; when there is none left, prints and writes the table."""
     # With one thread, results do not depend on how many processes share the runs.
     tf.config.experimental.enable_op_determinism()
@@ -111,7 +113,7 @@ def table(options: argparse.Namespace, ledger: Ledger, *parts: data.Examples) ->
     runs = training.all_runs(
         options.distortions, options.networks, options.transformations, options.seeds
     )
-    make_runs(runs, ledger, *parts)
+    make_runs(runs, ledger, examples, test)
     results = ledger.results(runs)
     if len(results) < len(runs):
         print(f"Other processes make {len(runs) - len(results)} of the runs, and the table then.")
@@ -122,7 +124,7 @@ def table(options: argparse.Namespace, ledger: Ledger, *parts: data.Examples) ->
     if options.page:
         tables.put_in_page(options.page, options.output.name, ledger.settings, results)
     if options.picture:
-        draw_finished(options, ledger, parts[1])
+        draw_finished(options, ledger, test)
 
 
 def draw_finished(options: argparse.Namespace, ledger: Ledger, test: data.Examples) -> None:
@@ -172,14 +174,15 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments[1:] if command else arguments)
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, received {options.epochs}")
-    if command is None:
-        demo(options)
-        return
     try:
-        prepared = prepare(options)
+        examples, test = data.load(options.data, options.data_folder)
+        ledger = open_ledger(options, examples, test) if command else None
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
-    table(options, *prepared)
+    if command:
+        table(options, ledger, examples, test)
+    else:
+        demo(options, examples, test)
 
 
 if __name__ == "__main__":

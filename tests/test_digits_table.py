@@ -1,8 +1,10 @@
 """The table of distortions, networks and transformations: its runs, and what it says of them."""
 
+import dataclasses
 import json
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -228,3 +230,42 @@ def test_command_refuses_a_page_without_a_place_for_its_tables(command, tmp_path
         distorted_digits.main([*arguments, "--page", str(ROOT / "README.md")])
     assert "must have a line <!-- results: mine -->" in capsys.readouterr().err
     assert not (tmp_path / "mine").exists()
+
+
+def commands_of_the_page():
+    """Returns the options of each command that makes a table, by the name of the table."""
+    text = PAGE.read_text().replace("\\\n", " ")
+    found = re.findall(r"^    python (\S+) table (.*)$", text, re.MULTILINE)
+    assert {script for script, _ in found} == {"examples/distorted_digits.py"}
+    parser = distorted_digits.parser_of("table")
+    options = [parser.parse_args(shlex.split(arguments)) for _, arguments in found]
+    return {each.output.name: each for each in options}
+
+
+@pytest.mark.parametrize("name", ["digits", "cluttered", "fashion-mnist"])
+def test_page_shows_what_its_command_gave(name):
+    kept = json.loads(PAGE.with_suffix(".json").read_text())[name]
+    options = commands_of_the_page()[name]
+    assert (options.data, options.epochs) == (kept["settings"]["data"], kept["settings"]["epochs"])
+    assert ROOT / options.page == PAGE
+    runs = training.all_runs(
+        options.distortions, options.networks, options.transformations, options.seeds
+    )
+    assert [{**each, **dataclasses.asdict(run)} for each, run in zip(kept["results"], runs)] == (
+        kept["results"]
+    )
+    assert len(kept["results"]) == len(runs)
+    text = PAGE.read_text()
+    begin = f"<!-- results: {name} -->\n\n"
+    assert f"{begin}{tables.summary(**kept)}\n\n<!-- end of results -->" in text
+
+
+@pytest.mark.parametrize("transformation", networks.TRANSFORMATIONS)
+@pytest.mark.parametrize("kind", ["FCN", "CNN"])
+def test_every_transformer_was_ahead_on_rts_in_every_seed(kind, transformation):
+    results = json.loads(PAGE.with_suffix(".json").read_text())["digits"]["results"]
+    plain = tables.errors_by_seed(results, (kind, None), "RTS")
+    errors = tables.errors_by_seed(results, (f"ST-{kind}", transformation), "RTS")
+    assert errors.keys() == plain.keys()
+    assert len(plain) > 1
+    assert all(errors[seed] < plain[seed] for seed in plain)

@@ -32,7 +32,7 @@ NONE = "–"
 Results = list[dict[str, Any]]  # As a ledger keeps them.
 
 
-def _errors(results: Results, kind: Kind, distortion: str) -> dict[int, float]:
+def errors_by_seed(results: Results, kind: Kind, distortion: str) -> dict[int, float]:
     """Returns the test errors of a network, by seed."""
     return {
         result["seed"]: result["test_error"]
@@ -53,8 +53,8 @@ def mean_and_spread(values: Iterable[float]) -> str:
 
 def _times_ahead(results: Results, kind: Kind, distortion: str) -> str:
     """Returns in how many seeds a network with a transformer errs less than the plain one."""
-    plain = _errors(results, (kind[0].removeprefix("ST-"), None), distortion)
-    errors = _errors(results, kind, distortion)
+    plain = errors_by_seed(results, (kind[0].removeprefix("ST-"), None), distortion)
+    errors = errors_by_seed(results, kind, distortion)
     seeds = plain.keys() & errors.keys()
     return f"{sum(errors[s] < plain[s] for s in seeds)} of {len(seeds)}" if seeds else NONE
 
@@ -85,7 +85,7 @@ def errors_table(results: Results, with_paper: bool = True) -> str:
     for kind in kinds:
         row = [kind[0], kind[1] or NONE]
         for distortion in distortions:
-            row.append(mean_and_spread(_errors(results, kind, distortion).values()))
+            row.append(mean_and_spread(errors_by_seed(results, kind, distortion).values()))
             if with_paper:
                 row.append(str(PAPER[kind].get(distortion, NONE)))
         rows.append(row)
