@@ -98,38 +98,46 @@ def elastic(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape((grid + moved) / _scales(count, scale_seed), [count, 32])
 
 
-def clutter(images: tf.Tensor, seed: tf.Tensor, canvas: int) -> tf.Tensor:
-    """Returns canvases with pieces of other images anywhere, `[batch, canvas, canvas, 1]`.
-
-    Where pieces overlap, the brighter pixel is seen.
-    """
+def _crops(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns pieces of each image, from anywhere on it, `[batch, 16, 6, 6, 1]`."""
     count = tf.shape(images)[0]
-    crop_seed, other_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
-    corner = tf.random.stateless_uniform(
-        [count * PIECES, 2], crop_seed, 0, SIDE - PIECE + 1, tf.int32
-    )
-    window = transformations.Attention(scale=PIECE / SIDE)
-    theta = window.matrix(pixels(tf.cast(corner, tf.float32) + PIECE / 2) - 1)
+    corner = tf.random.stateless_uniform([count * PIECES, 2], seed, 0, SIDE - PIECE + 1, tf.int32)
+    centre = pixels(tf.cast(corner, tf.float32) + PIECE / 2) - 1
+    theta = transformations.Attention(scale=PIECE / SIDE).matrix(centre)
     theta = tf.reshape(theta, [count, PIECES, 2, 3])
-    pieces = tf_stn.affine_resampler(
+    return tf_stn.affine_resampler(
         images, theta, (PIECE, PIECE), align_corners=False, interpolation="nearest"
     )
 
-    steps = tf.random.stateless_uniform(
-        [count, PIECES], other_seed, 1, tf.maximum(count, 2), tf.int32
-    )
-    own, piece = tf.range(count)[:, None], tf.range(PIECES)[None]
-    other = (own + steps) % count
-    pieces = tf.gather_nd(pieces, tf.stack([other, tf.broadcast_to(piece, [count, PIECES])], -1))
 
-    place = tf.random.stateless_uniform(
-        [count, PIECES, 1, 1, 2], place_seed, 0, canvas - PIECE + 1, tf.int32
+def _of_others(pieces: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Gives each image pieces that were cropped from others, each from another one at random."""
+    count = tf.shape(pieces)[0]
+    steps = tf.random.stateless_uniform([count, PIECES], seed, 1, tf.maximum(count, 2), tf.int32)
+    other = (tf.range(count)[:, None] + steps) % count
+    piece = tf.broadcast_to(tf.range(PIECES), [count, PIECES])
+    return tf.gather_nd(pieces, tf.stack([other, piece], axis=-1))
+
+
+def _scattered(pieces: tf.Tensor, seed: tf.Tensor, canvas: int) -> tf.Tensor:
+    """Returns canvases with pieces anywhere; where they overlap, the brighter pixel is seen."""
+    count = tf.shape(pieces)[0]
+    corner = tf.random.stateless_uniform(
+        [count, PIECES, 1, 1, 2], seed, 0, canvas - PIECE + 1, tf.int32
     )
-    inside = tf.stack(tf.meshgrid(tf.range(PIECE), tf.range(PIECE), indexing="ij"), axis=-1)
-    at = place + inside  # Row and column.
-    own = tf.broadcast_to(own[:, :, None, None, None], tf.concat([tf.shape(at)[:-1], [1]], axis=0))
-    blank = tf.zeros([count, canvas, canvas, 1], images.dtype)
-    return tf.tensor_scatter_nd_max(blank, tf.concat([own, at], axis=-1), pieces)
+    inside = tf.meshgrid(tf.range(PIECE), tf.range(PIECE), indexing="ij")
+    at = corner + tf.stack(inside, axis=-1)  # Row and column.
+    which = tf.reshape(tf.range(count), [-1, 1, 1, 1, 1])
+    which = tf.broadcast_to(which, tf.concat([tf.shape(at)[:-1], [1]], axis=0))
+    blank = tf.zeros([count, canvas, canvas, 1], pieces.dtype)
+    return tf.tensor_scatter_nd_max(blank, tf.concat([which, at], axis=-1), pieces)
+
+
+def clutter(images: tf.Tensor, seed: tf.Tensor, canvas: int) -> tf.Tensor:
+    """Returns canvases with 16 pieces of other images each, `[batch, canvas, canvas, 1]`."""
+    crop_seed, other_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
+    pieces = _of_others(_crops(images, crop_seed), other_seed)
+    return _scattered(pieces, place_seed, canvas)
 
 
 @dataclasses.dataclass(frozen=True)
