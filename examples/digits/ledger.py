@@ -51,7 +51,7 @@ class Ledger:
         for name, value in settings.items():
             if earlier is not None and earlier.get(name) != value:
                 raise ValueError(
-                    f"{folder} has runs with {name} {earlier.get(name)!r}, received {value!r}; "
+                    f"{folder} was begun with {name} {earlier.get(name)!r}, received {value!r}; "
                     "choose another folder"
                 )
 

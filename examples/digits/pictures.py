@@ -51,9 +51,10 @@ def _draw_row(above: np.ndarray, below: np.ndarray, row: Row) -> None:
     for axes, image in zip(above, images):
         axes.imshow(image[..., 0], cmap="gray")
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    for line in sampled_lines(layer, images):
+    lines = sampled_lines(layer, images)
+    for line in lines:
         for axes, points in zip(above, line):
-            axes.plot(*points.T, color="orange", linewidth=1)
+            axes.plot(*points.T, color="orange", linewidth=1.5 if len(lines) == 4 else 0.7)
     for axes, output, label, prediction in zip(below, layer(images), labels, predicted):
         axes.imshow(output[..., 0], cmap="gray")
         axes.set_xlabel(prediction, color="black" if prediction == label else "red", fontsize=12)
