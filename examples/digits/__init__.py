@@ -1,0 +1,1 @@
+"""What examples/distorted_digits.py is made of."""
