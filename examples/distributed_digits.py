@@ -31,8 +31,11 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 import tensorflow as tf
-from distorted_digits import TEST_SEED, TRAINING_DIGITS, distort, load_digits, models
+from digits import networks, training
+from digits.data import Examples, load_digits
+from digits.distortions import DISTORTIONS
 
+DISTORTION = DISTORTIONS["RTS"]
 WORKERS = 2
 
 
@@ -51,23 +54,21 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 
 def st_fcn() -> keras.Model:
     """Returns the demo's dense network with a transformer in front."""
-    return models("fcn")["ST-FCN"]()
+    return networks.make("ST-FCN", DISTORTION.canvas, "affine")
 
 
-def batches(
-    digits: np.ndarray, labels: np.ndarray, size: int, first: int, seed: int
-) -> tf.data.Dataset:
+def batches(examples: Examples, size: int, first: int, seed: int) -> tf.data.Dataset:
     """Returns batches of distorted digits, of all replicas together, from step `first` on.
 
     What is in a batch follows from its number, so that training that resumes sees what it would
     have seen.
     """
-    digits, labels = tf.constant(digits), tf.constant(labels)
+    digits, labels = tf.constant(examples.images), tf.constant(examples.labels)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seeds = tf.unstack(tf.random.split([tf.constant(seed, tf.int64), step]))
         chosen = tf.random.stateless_uniform([size], seeds[0], 0, len(digits), tf.int32)
-        return distort(tf.gather(digits, chosen), seeds[1]), tf.gather(labels, chosen)
+        return DISTORTION(tf.gather(digits, chosen), seeds[1]), tf.gather(labels, chosen)
 
     # Every worker makes every batch and takes its part of it.
     options = tf.data.Options()
@@ -148,10 +149,7 @@ def folder_of_worker(strategy: tf.distribute.Strategy, output: pathlib.Path) -> 
 
 
 def train(
-    strategy: tf.distribute.Strategy,
-    digits: np.ndarray,
-    labels: np.ndarray,
-    options: argparse.Namespace,
+    strategy: tf.distribute.Strategy, examples: Examples, options: argparse.Namespace
 ) -> keras.Model:
     """Trains, from the last backup if there is one, and returns the model."""
     keras.utils.set_random_seed(options.seed)
@@ -166,7 +164,7 @@ def train(
             callbacks.append(KillAfter(options.kill_after))
         callbacks = keras.callbacks.CallbackList(callbacks, model=model)
         callbacks.on_train_begin()  # Restores the model, and with it the number of steps.
-        data = batches(digits, labels, options.batch, steps_done(model), options.seed)
+        data = batches(examples, options.batch, steps_done(model), options.seed)
         iterator = iter(strategy.experimental_distribute_dataset(data))
         step = training_step(strategy, model)
         for epoch in range(steps_done(model) // options.steps, options.epochs):
@@ -180,9 +178,9 @@ def train(
     return model
 
 
-def percent_wrong(model: keras.Model, digits: np.ndarray, labels: np.ndarray) -> float:
-    predicted = tf.argmax(model(distort(digits, [TEST_SEED, TEST_SEED])), axis=-1)
-    return 100 * float(np.mean(predicted.numpy() != labels))
+def percent_wrong(model: keras.Model, test: Examples) -> float:
+    predicted = tf.argmax(model(training.distorted_test_images(DISTORTION, test)), axis=-1)
+    return 100 * float(np.mean(predicted.numpy() != test.labels))
 
 
 def cluster(count: int) -> list[dict]:
@@ -270,11 +268,10 @@ def main(arguments: list[str] | None = None) -> None:
     replicas = strategy.num_replicas_in_sync
     if options.batch % replicas:
         parser.error(f"--batch must be a multiple of {replicas} devices, received {options.batch}")
-    digits, labels = load_digits()
-    training, test = slice(TRAINING_DIGITS), slice(TRAINING_DIGITS, None)
-    model = train(strategy, digits[training], labels[training], options)
+    examples, test = load_digits()
+    model = train(strategy, examples, options)
     if strategy.extended.should_checkpoint:
-        wrong = percent_wrong(model, digits[test], labels[test])
+        wrong = percent_wrong(model, test)
         print(f"{steps_done(model)} steps, {wrong:.1f} % of the test digits wrong")
 
 

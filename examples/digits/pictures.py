@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 
-from tf_stn import transformations
+import tf_stn
+from tf_stn import transformations, visualize
 
 LINES = 8  # Of the mesh of a transformation that bends, in either direction.
 
@@ -25,20 +26,16 @@ class Row(NamedTuple):
     labels: np.ndarray
 
 
-def sampled_lines(layer: keras.layers.Layer, images: tf.Tensor) -> list[np.ndarray]:
+def sampled_lines(layer: tf_stn.SpatialTransformer, images: tf.Tensor) -> list[np.ndarray]:
     """Returns lines through what a transformer samples, `[batch, points, 2]` each, in pixels.
 
     The outline, and for a transformation that bends a mesh.
     """
-    transformation = transformations.get(layer.transformation)
-    bends = isinstance(transformation, transformations.ThinPlateSpline)
-    height, width = layer.output_size
-    warp = transformation.warp(
-        layer.parameters(images), layer.output_size, images.shape[1:3], layer.align_corners
-    ).numpy()
-    count = LINES if bends else 2
-    rows = [warp[:, round(row)] for row in np.linspace(0, height - 1, count)]
-    return rows + [warp[:, :, round(column)] for column in np.linspace(0, width - 1, count)]
+    warp = layer.warp(images)
+    if not isinstance(transformations.get(layer.transformation), transformations.ThinPlateSpline):
+        return [visualize.outline(warp)]
+    rows, columns = visualize.mesh(warp, LINES)
+    return [*np.moveaxis(rows, 1, 0), *np.moveaxis(columns, 1, 0)]
 
 
 def _draw_row(above: np.ndarray, below: np.ndarray, row: Row) -> None:
@@ -54,7 +51,7 @@ def _draw_row(above: np.ndarray, below: np.ndarray, row: Row) -> None:
     lines = sampled_lines(layer, images)
     for line in lines:
         for axes, points in zip(above, line):
-            axes.plot(*points.T, color="orange", linewidth=1.5 if len(lines) == 4 else 0.7)
+            axes.plot(*points.T, color="orange", linewidth=1.5 if len(lines) == 1 else 0.7)
     for axes, output, label, prediction in zip(below, layer(images), labels, predicted):
         axes.imshow(output[..., 0], cmap="gray")
         axes.set_xlabel(prediction, color="black" if prediction == label else "red", fontsize=12)
