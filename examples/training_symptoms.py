@@ -43,7 +43,12 @@ COORDINATES = {
 }
 LAYERS = {f"layer, {policy}": policy for policy in ("mixed_float16", "mixed_bfloat16")}
 START = np.array([1, 0, 0, 0, 1, 0], np.float32)
-OUTSIDE, MOVED, ONE_SHIFT = "points outside the image", "mean |θ - identity|", "x shift of a digit"
+# What curves are of.
+OUTSIDE, MOVED = "points outside the image", "mean |θ - identity|"
+ONE_SHIFT = "x shift of a digit, in half images"
+
+
+all_digits = functools.cache(load_digits)  # Their file is text, and takes seconds.
 
 
 def default_optimizer() -> keras.optimizers.Optimizer:
@@ -142,16 +147,16 @@ SYMPTOMS = {
         },
     ),
     "diverges": Symptom(
-        "It becomes NaN (SGD, learning rate 0.3, outside_penalty=10)",
+        "It becomes NaN (SGD, learning rate 1, outside_penalty=10)",
         MOVED,
         {
-            "as it is": Recipe(momentum(0.3), {"outside_penalty": 10.0}),
+            "as it is": Recipe(momentum(1.0), {"outside_penalty": 10.0}),
             "gradients clipped\nto a norm of 1": Recipe(
-                momentum(0.3, global_clipnorm=1.0), {"outside_penalty": 10.0}
+                momentum(1.0, global_clipnorm=1.0), {"outside_penalty": 10.0}
             ),
-            "bound=0.5": Recipe(momentum(0.3), {"outside_penalty": 10.0, "bound": 0.5}),
-            "gradient_scale=0.01": Recipe(
-                momentum(0.3), {"outside_penalty": 10.0, "gradient_scale": 0.01}
+            "bound=0.5": Recipe(momentum(1.0), {"outside_penalty": 10.0, "bound": 0.5}),
+            "learning rate 0.1\noutside_penalty=1\ngradient_scale=0.1": Recipe(
+                momentum(0.1), {"outside_penalty": 1.0, "gradient_scale": 0.1}
             ),
         },
     ),
@@ -201,7 +206,7 @@ class Data(NamedTuple):
 
 @functools.cache
 def load(seed: int) -> Data:
-    digits, labels = load_digits()
+    digits, labels = all_digits()
     images = distort(tf.constant(digits), [seed, 0]).numpy()
     (train, test), (classes, test_classes) = (
         np.split(values, [TRAINING_DIGITS]) for values in (images, labels)
@@ -254,6 +259,7 @@ class Result(NamedTuple):
       steps: When the transformer was looked at, `[looks]`.
       parameters: For each look and probe, `[looks, probes, 6]`.
       outside: The fraction of the points outside the image, `[looks]`.
+      silent: The fraction of the localisation net's features that are zero for all probes.
       accuracy: On the test digits.
     """
 
@@ -262,6 +268,7 @@ class Result(NamedTuple):
     steps: np.ndarray
     parameters: np.ndarray
     outside: np.ndarray
+    silent: float
     accuracy: float
 
     def curve(self, name: str) -> np.ndarray:
@@ -279,6 +286,7 @@ class Result(NamedTuple):
             "moved": self.curve(MOVED)[-1],
             "change in 10 steps": np.abs(np.diff(late, axis=0)).mean(),
             "spread over images": self.parameters[-1].std(axis=0).mean(),
+            "silent units": self.silent,
         }
 
 
@@ -310,17 +318,17 @@ def train(recipe: Recipe, seed: int, epochs: int) -> Result:
     test = recipe.white * data.test_images
     accuracy = model.evaluate(test, data.test_labels, 500, verbose=0)[1]
     looks = np.array(watch.steps), np.array(watch.parameters), np.array(outside)
-    return Result(images.numpy(), transformer(images).numpy(), *looks, accuracy)
+    silent = np.mean(np.all(transformer.localisation(images) == 0, axis=0))
+    return Result(images.numpy(), transformer(images).numpy(), *looks, silent, accuracy)
 
 
 def draw_curves(axes: plt.Axes, symptom: Symptom, results: dict[str, list[Result]]) -> None:
     """Draws a line for each training, those of a recipe in one colour, a cross where it is NaN."""
     largest = 0.0
-    for number, (name, runs) in enumerate(results.items()):
+    for number, runs in enumerate(results.values()):
         for run in runs[:1] if symptom.curve == ONE_SHIFT else runs:
             curve = run.curve(symptom.curve)
-            label = name.replace("\n", ", ") if run is runs[0] else None
-            axes.plot(run.steps, curve, color=f"C{number}", linewidth=1.2, label=label)
+            axes.plot(run.steps, curve, color=f"C{number}", linewidth=1.2)
             finite = np.flatnonzero(np.isfinite(curve))
             if len(finite) < len(curve):
                 axes.plot(run.steps[finite[-1]], curve[finite[-1]], "x", color=f"C{number}")
@@ -345,20 +353,20 @@ def show(axes: plt.Axes, image: np.ndarray, brightest: float = 1.0) -> None:
     axes.set(xticks=[], yticks=[])
 
 
-def draw_digit(column: np.ndarray, name: str, runs: list[Result]) -> None:
+def draw_digit(column: np.ndarray, runs: list[Result]) -> None:
     """Draws a probe with the outline of what is sampled, and below it what comes out."""
     result, probe = runs[0], 0
     image = result.images[probe, ..., 0]
-    show(column[0], image, image.max())
+    above, below = column
+    show(above, image, image.max())
+    above.plot(*outline(result, probe).T, color="orange", linewidth=1.2)
     height, width = image.shape
-    column[0].plot(*outline(result, probe).T, color="orange", linewidth=1.2)
-    column[0].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    show(column[1], result.outputs[probe, ..., 0], image.max())
-    accuracies = [100 * run.accuracy for run in runs]
-    column[0].set_title(name, fontsize=7)
-    column[1].set_xlabel(
-        f"{np.mean(accuracies):.0f} % right\n({min(accuracies):.0f} to {max(accuracies):.0f})",
-        fontsize=8,
+    above.set(xlim=(-0.25 * width, 1.25 * width), ylim=(1.25 * height, -0.25 * height))
+    above.set_facecolor("lightgrey")
+    show(below, result.outputs[probe, ..., 0], image.max())
+    right = [100 * run.accuracy for run in runs]
+    below.set_xlabel(
+        f"{np.mean(right):.0f} % right\n({min(right):.0f} to {max(right):.0f})", fontsize=8
     )
 
 
@@ -372,15 +380,15 @@ def save(figure: plt.Figure, path: pathlib.Path) -> None:
 
 
 def draw(symptom: Symptom, results: dict[str, list[Result]], path: pathlib.Path) -> None:
-    figure = plt.figure(figsize=(10, 3.3), layout="constrained")
+    figure = plt.figure(figsize=(11, 3.4), layout="constrained")
     figure.suptitle(symptom.title, fontsize=11)
     left, right = figure.subfigures(1, 2, width_ratios=[1, 1.7])
     axes = left.subplots()
     draw_curves(axes, symptom, results)
-    axes.legend(fontsize=6.5)
     columns = right.subplots(2, len(results), squeeze=False)
-    for column, (name, runs) in zip(columns.T, results.items()):
-        draw_digit(column, name, runs)
+    for number, (name, runs) in enumerate(results.items()):
+        draw_digit(columns[:, number], runs)
+        columns[0, number].set_title(name, fontsize=7, color=f"C{number}")
     columns[0, 0].set_ylabel("input and what\nis sampled", fontsize=8)
     columns[1, 0].set_ylabel("output", fontsize=8)
     save(figure, path)
@@ -444,7 +452,7 @@ def far(path: pathlib.Path, seeds: int, epochs: int) -> Measures:
 def shifted_digits(seed: int) -> tuple[tf.Tensor, tf.Tensor, np.ndarray]:
     """Returns digits in the middle, the same shifted, and by how many pixels, `[count, 2]`."""
     rng = np.random.default_rng(seed)
-    digits = load_digits()[0][seed * FAR_DIGITS : (seed + 1) * FAR_DIGITS]
+    digits = all_digits()[0][seed * FAR_DIGITS : (seed + 1) * FAR_DIGITS]
     margin = (FAR_CANVAS - DIGIT) // 2
     images = np.pad(digits, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
     images = tf.constant(np.tile(images, [len(DISTANCES), 1, 1, 1]))
@@ -482,7 +490,7 @@ def draw_far(found: dict[str, list], pictures: dict[str, list], path: pathlib.Pa
 def mosaic() -> tf.Tensor:
     """Returns an image of 512x512 pixels, full of digits, `[1, 512, 512, 1]`."""
     side = -(-LARGE // DIGIT)
-    digits = load_digits()[0][: side * side, ..., 0].reshape(side, side, DIGIT, DIGIT)
+    digits = all_digits()[0][: side * side, ..., 0].reshape(side, side, DIGIT, DIGIT)
     picture = digits.swapaxes(1, 2).reshape(side * DIGIT, side * DIGIT)
     return tf.constant(picture[None, :LARGE, :LARGE, None])
 
