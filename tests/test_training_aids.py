@@ -76,6 +76,56 @@ def test_gradient_scale_changes_the_gradient_alone(rng, images):
         np.testing.assert_allclose(scaled, 0.1 * full, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("num_transformers", [None, 2])
+def test_parameter_scale_multiplies_what_is_learned(rng, images, num_transformers):
+    layer = moved_layer(rng, parameter_scale=0.1, num_transformers=num_transformers)
+    plain = SpatialTransformer(layer.localisation, num_transformers=num_transformers)
+    plain.build(images.shape)
+    plain.regression.set_weights(layer.regression.get_weights())
+    start = np.array([1.0, 0, 0, 0, 1, 0], np.float32)
+    expected = start + 0.1 * (plain.parameters(images) - start)
+    np.testing.assert_allclose(layer.parameters(images), expected, atol=1e-6)
+
+
+def test_parameter_scale_leaves_the_start_as_it_is(images):
+    layer = SpatialTransformer(localisation(), parameter_scale=0.1)
+    np.testing.assert_array_equal(layer(images), images)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "argument", "slows"),
+    [
+        ("SGD", "gradient_scale", True),
+        ("Adam", "gradient_scale", False),
+        ("Adam", "parameter_scale", True),
+    ],
+)
+def test_what_slows_a_transformer_depends_on_the_optimiser(rng, images, optimizer, argument, slows):
+    """By 100 in one step, from where the kernel is zero and there is no other way to move."""
+    moves = []
+    for scale in (1.0, 0.01):
+        keras.utils.set_random_seed(0)
+        layer = SpatialTransformer(localisation(), **{argument: scale})
+        model = keras.Sequential([keras.Input((6, 7, 2)), layer])
+        model.compile(getattr(keras.optimizers, optimizer)(1e-2), "mse")
+        before = layer.parameters(images)
+        model.train_on_batch(images, tf.roll(images, 1, axis=1))
+        moves.append(np.abs(layer.parameters(images) - before).mean())
+    assert moves[0] > 0
+    ratio = moves[1] / moves[0]
+    assert 0.005 < ratio < 0.02 if slows else ratio > 0.9
+
+
+def test_identity_penalty_pulls_where_the_bound_has_no_gradient(rng, images):
+    layer = moved_layer(rng, bound=0.5, identity_penalty=1.0)
+    layer.regression.kernel.assign(1e3 * layer.regression.kernel)
+    with tf.GradientTape(persistent=True) as tape:
+        loss = tf.reduce_sum(layer(images) ** 2)
+        (penalty,) = layer.losses
+    assert np.abs(tape.gradient(loss, layer.regression.bias)).max() < 1e-3
+    assert np.abs(tape.gradient(penalty, layer.regression.bias)).max() > 1
+
+
 def test_penalties_are_losses_of_the_layer(rng, images):
     layer = moved_layer(rng, identity_penalty=2.0, outside_penalty=3.0)
     layer(images)
@@ -148,8 +198,8 @@ def test_several_windows_start_side_by_side(rng):
 def test_everything_is_saved(rng, images, tmp_path):
     layer = moved_layer(
         rng, transformation="attention", num_transformers=2, stack="channels", start="tiled",
-        bound=[0.1, 0.2, 0.3], gradient_scale=0.5, identity_penalty=0.1, outside_penalty=0.2,
-        track_outside=True,
+        bound=[0.1, 0.2, 0.3], gradient_scale=0.5, parameter_scale=0.5, identity_penalty=0.1,
+        outside_penalty=0.2, track_outside=True,
     )  # fmt: skip
     model = keras.Sequential([keras.Input((6, 7, 2)), layer])
     model.save(tmp_path / "model.keras")
@@ -187,6 +237,8 @@ def test_mixed_precision_keeps_coordinates_in_float32(rng, policy):
         ({"start": "tiled"}, "`start` can be 'tiled' for the transformation 'attention' alone"),
         ({"bound": -1.0}, "`bound` must be a positive number"),
         ({"bound": [1.0, 2.0]}, "`bound` must be a positive number, or 6 of them"),
+        ({"parameter_scale": 0.0}, "`parameter_scale` must be a positive number, received 0.0"),
+        ({"parameter_scale": [0.1]}, "`parameter_scale` must be a positive number"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -197,9 +249,10 @@ def test_bad_arguments_are_named(arguments, message):
 def test_displacement_penalties_take_fields(rng, images):
     net = keras.layers.Conv2D(4, 3, padding="same")
     layer = SpatialTransformer(
-        net, transformation=DenseDisplacement(), identity_penalty=1.0, num_transformers=2, bound=1.0
+        net, transformation=DenseDisplacement(), identity_penalty=1.0, num_transformers=2, bound=9.0
     )
     layer.build(images.shape)
     layer.regression.kernel.assign(rng.normal(size=layer.regression.kernel.shape))
     layer(images)
-    np.testing.assert_allclose(layer.losses[0], np.mean(layer.parameters(images) ** 2), rtol=1e-5)
+    unbounded = 9 * np.arctanh(layer.parameters(images) / 9)
+    np.testing.assert_allclose(layer.losses[0], np.mean(unbounded**2), rtol=1e-4)

@@ -53,6 +53,14 @@ def _check_bound(
     return values.tolist()
 
 
+def _check_scale(parameter_scale: float) -> float:
+    if not isinstance(parameter_scale, (int, float, np.number)) or not parameter_scale > 0:
+        raise ValueError(
+            f"`parameter_scale` must be a positive number, received {parameter_scale!r}"
+        )
+    return float(parameter_scale)
+
+
 def _start(
     transformation: transformations.Transformation, start: str, num_transformers: int
 ) -> list[float]:
@@ -112,12 +120,17 @@ class SpatialTransformer(keras.layers.Layer):
       start: The parameters that training starts from. `"identity"` (default); `"tiled"`: several
         windows of `"attention"` start side by side.
       bound: How far a parameter may get from where it starts: `start + bound tanh((p - start) /
-        bound)`. A number, or one for each parameter; default None: as far as it likes. Cures
-        transformations that leave the image and never come back.
+        bound)`. A number, or one for each parameter; default None: as far as it likes. Keeps
+        transformations from leaving the image; where p is far beyond the bound there is hardly a
+        gradient.
       gradient_scale: By what the gradient is multiplied on its way to `localisation` and the
-        dense layer; default 1. Less than 1 cures transformations that jump about while the rest
-        of the network still learns.
-      identity_penalty: Adds so many times the mean square of (parameters - start) to the losses;
+        dense layer; default 1. Less than 1 cures transformations that jump about, or leave the
+        image, while the rest of the network still learns, under an optimiser such as SGD. Adam
+        and its kin divide a gradient by its size, and so undo this.
+      parameter_scale: By what (parameters - start) are multiplied, before the bound; default 1.
+        Less than 1 is the same cure under any optimiser.
+      identity_penalty: Adds so many times the mean square of (parameters - start) to the losses,
+        of the parameters before the bound, so that it pulls where the bound has no gradient;
         default 0.
       outside_penalty: Adds so many times `tf_stn.distance_outside` to the losses; default 0.
         Stores the grid, as the next one.
@@ -161,6 +174,7 @@ class SpatialTransformer(keras.layers.Layer):
         start: str = "identity",
         bound: float | Sequence[float] | None = None,
         gradient_scale: float = 1.0,
+        parameter_scale: float = 1.0,
         identity_penalty: float = 0.0,
         outside_penalty: float = 0.0,
         track_outside: bool = False,
@@ -195,6 +209,7 @@ class SpatialTransformer(keras.layers.Layer):
         self._start = _start(self._transformation, start, num_transformers or 1)
         self.bound = _check_bound(bound, self._transformation.num_parameters)
         self.gradient_scale = gradient_scale
+        self.parameter_scale = _check_scale(parameter_scale)
         self.identity_penalty = identity_penalty
         self.outside_penalty = outside_penalty
         self.track_outside = track_outside
@@ -236,7 +251,8 @@ class SpatialTransformer(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         input_size = image_size("inputs", inputs, self._rank)
-        parameters = self.parameters(inputs)
+        unbounded = self._unbounded_parameters(inputs)
+        parameters = self._within_bound(unbounded)
         modes = {"interpolation": self.interpolation, "padding": self.padding}
         is_affine = isinstance(self._transformation, transformations.AffineTransformation)
         warp = None
@@ -248,7 +264,7 @@ class SpatialTransformer(keras.layers.Layer):
             output = affine_resampler(inputs, matrix, output_size, self.align_corners, **modes)
         else:
             output = resampler(inputs, warp, **modes)
-        self._add_losses(parameters, warp, input_size)
+        self._add_losses(unbounded, warp, input_size)
         if self.num_transformers and self.stack == "channels":
             rank = self._rank
             output = tf.transpose(output, [0, *range(2, rank + 2), 1, rank + 2])
@@ -313,8 +329,14 @@ class SpatialTransformer(keras.layers.Layer):
         """
         if not self.built:
             raise ValueError("SpatialTransformer must be built or called before it has parameters")
+        return self._within_bound(self._unbounded_parameters(inputs))
+
+    def _unbounded_parameters(self, inputs: tf.Tensor) -> tf.Tensor:
         images = tf.cast(inputs, self.compute_dtype)  # As Keras does before call().
         parameters = self.regression(self.localisation(images))
+        if self.parameter_scale != 1:
+            start = tf.constant(self._start, parameters.dtype)
+            parameters = start + self.parameter_scale * (parameters - start)
         if self.gradient_scale != 1:
             scaled = self.gradient_scale * parameters
             # Of the same value, to the bit.
@@ -325,11 +347,14 @@ class SpatialTransformer(keras.layers.Layer):
             parameters = tf.reshape(parameters, tf.concat([shape[:-1], count], axis=0))
             axes = list(range(parameters.shape.rank))
             parameters = tf.transpose(parameters, [0, axes[-2], *axes[1:-2], axes[-1]])
-        if self.bound is not None:
-            start = tf.cast(self._start_like(parameters), parameters.dtype)
-            bound = tf.cast(self.bound, parameters.dtype)
-            parameters = start + bound * tf.tanh((parameters - start) / bound)
         return parameters
+
+    def _within_bound(self, parameters: tf.Tensor) -> tf.Tensor:
+        if self.bound is None:
+            return parameters
+        start = tf.cast(self._start_like(parameters), parameters.dtype)
+        bound = tf.cast(self.bound, parameters.dtype)
+        return start + bound * tf.tanh((parameters - start) / bound)
 
     def theta(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the matrices by which the layer transforms each of `inputs`.
@@ -393,6 +418,7 @@ class SpatialTransformer(keras.layers.Layer):
             "start": self.start,
             "bound": self.bound,
             "gradient_scale": self.gradient_scale,
+            "parameter_scale": self.parameter_scale,
             "identity_penalty": self.identity_penalty,
             "outside_penalty": self.outside_penalty,
             "track_outside": self.track_outside,
