@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import tensorflow as tf
-from digits.data import load_digits
+from digits.data import TRAINING_DIGITS, Examples, load_digits
 from digits.distortions import DISTORTIONS
 
 import tf_stn
@@ -49,7 +49,10 @@ OUTSIDE, MOVED = "points outside the image", "mean |θ - identity|"
 ONE_SHIFT = "x shift of a digit, in half images"
 
 
-all_digits = functools.cache(load_digits)  # Their file is text, and takes seconds.
+@functools.cache
+def all_digits() -> Examples:
+    """Returns those to train, and then those to test; their file is text, and takes seconds."""
+    return Examples(*map(np.concatenate, zip(*load_digits())))
 
 
 def default_optimizer() -> keras.optimizers.Optimizer:
@@ -207,11 +210,12 @@ class Data(NamedTuple):
 
 @functools.cache
 def load(seed: int) -> Data:
-    training, test = all_digits()
-    digits = np.concatenate([training.images, test.images])
-    images = DISTORTIONS["RTS"](tf.constant(digits), [seed, 0]).numpy()
-    train_images, test_images = np.split(images, [len(training.labels)])
-    return Data(train_images, training.labels, test_images, test.labels)
+    digits = all_digits()
+    images = DISTORTIONS["RTS"](tf.constant(digits.images), [seed, 0]).numpy()
+    (train, test), (classes, test_classes) = (
+        np.split(values, [TRAINING_DIGITS]) for values in (images, digits.labels)
+    )
+    return Data(train, classes, test, test_classes)
 
 
 class Watch(keras.callbacks.Callback):
@@ -452,7 +456,7 @@ def far(path: pathlib.Path, seeds: int, epochs: int) -> Measures:
 def shifted_digits(seed: int) -> tuple[tf.Tensor, tf.Tensor, np.ndarray]:
     """Returns digits in the middle, the same shifted, and by how many pixels, `[count, 2]`."""
     rng = np.random.default_rng(seed)
-    digits = all_digits()[0][seed * FAR_DIGITS : (seed + 1) * FAR_DIGITS]
+    digits = all_digits().images[seed * FAR_DIGITS : (seed + 1) * FAR_DIGITS]
     margin = (FAR_CANVAS - DIGIT) // 2
     images = np.pad(digits, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
     images = tf.constant(np.tile(images, [len(DISTANCES), 1, 1, 1]))
@@ -490,7 +494,7 @@ def draw_far(found: dict[str, list], pictures: dict[str, list], path: pathlib.Pa
 def mosaic() -> tf.Tensor:
     """Returns an image of 512x512 pixels, full of digits, `[1, 512, 512, 1]`."""
     side = -(-LARGE // DIGIT)
-    digits = all_digits()[0][: side * side, ..., 0].reshape(side, side, DIGIT, DIGIT)
+    digits = all_digits().images[: side * side, ..., 0].reshape(side, side, DIGIT, DIGIT)
     picture = digits.swapaxes(1, 2).reshape(side * DIGIT, side * DIGIT)
     return tf.constant(picture[None, :LARGE, :LARGE, None])
 
