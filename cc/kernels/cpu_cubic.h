@@ -85,25 +85,66 @@ class CubicStencils {
   TF_STN_INLINE int64_t Line(int k, int p) const { return y_.first[k / 2][p] + k % 2; }
 
   // Calls body(product, line, offset) for all taps of a point, also those that a seam parts,
-  // whose product of factors of these orders is not zero.  For points that are not whole.
+  // whose product of factors is not zero.  For points that are not whole.
   template <typename Body>
-  TF_STN_INLINE void ForProducts(int order_x, int order_y, int p, const Body& body) const {
-    Real sum = 0;
-    for (int k = 0; k < 2 * x_.pairs; ++k) sum += InX(order_x, k, p);
-    const bool has_nan = sum != sum;  // Which shows where all factors along y are zero, too.
-    for (int j = 0; j < 2 * y_.pairs; ++j) {
-      const Real in_y = InY(order_y, j, p);
-      if (in_y == 0 && !has_nan) continue;
-      const int64_t line = Line(j, p);
-      for (int i = 0; i < 2 * x_.pairs; ++i) {
-        const Real product = InX(order_x, i, p) * in_y;
-        const int64_t column = int64_t{x_.first[i / 2][p]} + i % 2;
-        if (product != 0) body(product, line, line * row_elements_ + column * channels_);
+  TF_STN_INLINE void ForProducts(int p, const Body& body) const {
+    const Columns columns(*this, p);
+    for (int j = 0; j < 2 * y_.pairs && columns.count > 0; ++j) {
+      const Real in_y = InY(0, j, p);
+      if (in_y == 0 && !columns.has_nan) continue;
+      const int64_t line = Line(j, p), row = line * row_elements_;
+      for (int i = 0; i < columns.count; ++i) {
+        const Real product = columns.factor[0][i] * in_y;
+        if (product != 0) body(product, line, row + columns.offset[i]);
+      }
+    }
+  }
+
+  // Calls body(slope_x, slope_y, offset) for all taps of such a point, if one of these is not
+  // zero.
+  template <typename Body>
+  TF_STN_INLINE void ForSlopes(int p, const Body& body) const {
+    static_assert(kOrders == 2);
+    const Columns columns(*this, p);
+    for (int j = 0; j < 2 * y_.pairs && columns.count > 0; ++j) {
+      const Real in_y = InY(0, j, p), slope_in_y = InY(1, j, p);
+      if (in_y == 0 && slope_in_y == 0 && !columns.has_nan) continue;
+      const int64_t row = Line(j, p) * row_elements_;
+      for (int i = 0; i < columns.count; ++i) {
+        const Real slope_x = columns.factor[1][i] * in_y;
+        const Real slope_y = columns.factor[0][i] * slope_in_y;
+        if (slope_x != 0 || slope_y != 0) body(slope_x, slope_y, row + columns.offset[i]);
       }
     }
   }
 
  private:
+  // The columns of a point that have a factor; all of them if y is a NaN, which shows in any.
+  struct Columns {
+    static constexpr int kMost = 2 * AxisTaps<Real>::kMostPairs;
+
+    Real factor[kOrders][kMost];
+    int64_t offset[kMost];
+    int count = 0;
+    bool has_nan;  // It shows where all factors along y are zero, too.
+
+    TF_STN_INLINE Columns(const CubicStencils& stencils, int p) {
+      Real sum = 0, sum_in_y = 0;
+      for (int j = 0; j < 2 * stencils.y_.pairs; ++j) sum_in_y += stencils.InY(0, j, p);
+      for (int i = 0; i < 2 * stencils.x_.pairs; ++i) {
+        bool is_used = sum_in_y != sum_in_y;
+        for (int order = 0; order < kOrders; ++order) {
+          factor[order][count] = stencils.InX(order, i, p);
+          sum += factor[order][count];
+          is_used |= factor[order][count] != 0;
+        }
+        offset[count] = (int64_t{stencils.x_.first[i / 2][p]} + i % 2) * stencils.channels_;
+        count += is_used;
+      }
+      has_nan = sum != sum;
+    }
+  };
+
   const AxisTaps<Real>& x_;
   const AxisTaps<Real>& y_;
   const int64_t channels_, row_elements_;
@@ -184,7 +225,7 @@ void SampleCubicOneChannel(const CubicStencils<1, Coordinate<T>>& stencils, int 
         parts[q] *= point.AlongX(0);
       } else {
         Real sum = outside[first + q];
-        stencils.ForProducts(0, 0, first + q, [&](Real weight, int64_t, int64_t offset) {
+        stencils.ForProducts(first + q, [&](Real weight, int64_t, int64_t offset) {
           sum += weight * Load<1>(pixels + offset);
         });
         parts[q] = Four{sum, -Real(0), -Real(0), -Real(0)};
@@ -220,7 +261,7 @@ void SampleCubicFewChannels(const CubicStencils<1, Coordinate<T>>& stencils, int
       }
     } else {
       sum = Broadcast<kWidth>(outside[p]);
-      stencils.ForProducts(0, 0, p, [&](Real weight, int64_t, int64_t offset) {
+      stencils.ForProducts(p, [&](Real weight, int64_t, int64_t offset) {
         sum += weight * LoadPixelExactly<kChannels>(pixels + offset);
       });
     }
@@ -261,7 +302,7 @@ void SampleCubicManyChannels(const CubicStencils<1, Coordinate<T>>& stencils, in
       ForChannels<Real>(channels, [&](auto width, int64_t c) {
         constexpr int kWidth = decltype(width)::value;
         auto sum = Broadcast<kWidth>(outside[p]);
-        stencils.ForProducts(0, 0, p, [&](Real weight, int64_t, int64_t offset) {
+        stencils.ForProducts(p, [&](Real weight, int64_t, int64_t offset) {
           sum += weight * Load<kWidth>(pixels + offset + c);
         });
         Store<kWidth>(sum, output + c);
@@ -296,10 +337,11 @@ struct CubicSlopes {
   // Adds those of channels that `load` reads at the offset of a pixel.
   template <typename Load>
   TF_STN_INLINE void Add(const CubicStencils<2, Real>& stencils, int p, const Load& load) {
-    stencils.ForProducts(1, 0, p,
-                         [&](Real slope, int64_t, int64_t offset) { x += slope * load(offset); });
-    stencils.ForProducts(0, 1, p,
-                         [&](Real slope, int64_t, int64_t offset) { y += slope * load(offset); });
+    stencils.ForSlopes(p, [&](Real slope_x, Real slope_y, int64_t offset) {
+      const auto pixel = load(offset);
+      if (slope_x != 0) x += slope_x * pixel;
+      if (slope_y != 0) y += slope_y * pixel;
+    });
   }
 
   // The same for a point that is whole.
@@ -456,7 +498,7 @@ TF_STN_INLINE void AddCubicToRows(const CubicStencils<1, Coordinate<T>>& stencil
     for (int p = 0; p < count; ++p, grad_output += channels) {
       const auto for_pixels = [&](const auto& add) {
         if (!stencils.IsWhole(p)) {
-          return stencils.ForProducts(0, 0, p, [&](Real weight, int64_t line, int64_t offset) {
+          return stencils.ForProducts(p, [&](Real weight, int64_t line, int64_t offset) {
             if (weight == weight && row_begin <= line && line < row_end) {
               add(weight, grad_image + offset);
             }
