@@ -9,8 +9,8 @@ started on each, trains on all of them. They must share the folder of --output.
 
 All strategies see the same batches and so have the same losses. The state is backed up after every
 epoch; what was interrupted, for instance by --kill-after, goes on from there when the command is
-given again. For the two processes, the command itself does that. It writes losses.csv, a line for
-each step, those that had to be repeated twice, and model.weights.h5.
+given again, without that option. For the two processes, the command itself does that. It writes
+losses.csv, a line for each step, those that had to be repeated twice, and model.weights.h5.
 """
 
 import argparse

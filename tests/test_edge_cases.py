@@ -138,3 +138,35 @@ def test_second_order_without_a_direction_of_the_warp_adds_nothing_to_the_image(
     np.testing.assert_array_equal(grad_data, tf.zeros_like(data))
     np.testing.assert_array_equal(grad_warp, tf.zeros_like(warp))
     np.testing.assert_array_equal(grad_grad_output, tf.ones_like(grad_output))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 20])
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_points_outside_have_no_gradient_however_large_that_of_the_output(interpolation, channels):
+    """Such as that of a logarithm of the zeros there."""
+    data = tf.ones([1, 6, 6, channels])
+    warp = tf.constant([[[-9.0, -9.0], [2.5, 40.0]]])
+    for grad_output in (INF, NAN):
+        grad_data, grad_warp = _library.ops.tf_stn_resampler_grad(
+            data, warp, tf.fill([1, 2, channels], grad_output), [], interpolation=interpolation
+        )
+        np.testing.assert_array_equal(grad_warp, tf.zeros_like(warp))
+        np.testing.assert_array_equal(grad_data, tf.zeros_like(data))
+
+
+def test_cubic_samples_do_not_depend_on_the_place_in_the_batch(on_cpu, rng):
+    """The last pixel of the last image is read otherwise, since nothing may be read behind it."""
+    image = rng.uniform(size=[1, 5, 6, 3]).astype(np.float32)
+    warp = rng.uniform(2.1, 3.9, size=[1, 20, 2]).astype(np.float32)
+    warp[..., 1] -= 1
+    sampled, grad_data, grad_warp = _sample_cubic(np.tile(image, [2, 1, 1, 1]), warp)
+    for tensor in (sampled, grad_data, grad_warp):
+        np.testing.assert_array_equal(tensor[0], tensor[1])
+
+
+def _sample_cubic(data, warp):
+    data, warp = tf.constant(data), tf.constant(np.tile(warp, [len(data), 1, 1]))
+    with tf.GradientTape() as tape:
+        tape.watch([data, warp])
+        output = resampler(data, warp, "cubic")
+    return output, *tape.gradient(output, [data, warp])

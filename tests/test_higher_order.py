@@ -487,3 +487,19 @@ def test_layer_has_forward_mode_in_a_graph(rng, size):
 
     numeric = quotient(layer, [images], [direction], step=1e-6)
     np.testing.assert_allclose(forward(images, direction), numeric, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 20])
+@pytest.mark.parametrize("direction", [(np.nan, 1.0), (1.0, np.inf), (np.nan, 0.0)], ids=str)
+def test_a_direction_that_is_not_finite_shows_in_its_gradients(direction, channels, rng):
+    data = tf.constant(rng.normal(size=[1, 5, 6, channels]), tf.float32)
+    warp = tf.constant([[[1.3, 2.2]]])
+    grad_output = tf.ones([1, 1, channels])
+    _, grad_warp, grad_grad_output = ops.tf_stn_resampler_grad_grad(
+        data, warp, grad_output, data, tf.constant([[direction]], tf.float32), []
+    )
+    is_finite = np.isfinite(direction)
+    # Its own component by the curvature along its axis, which is zero; the other by the mixed one.
+    assert not np.isfinite(grad_warp[0, 0])[~is_finite].any()
+    assert not np.isfinite(grad_warp[0, 0])[::-1][~is_finite].any()
+    assert not np.isfinite(grad_grad_output).any()

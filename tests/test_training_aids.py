@@ -238,6 +238,12 @@ def test_mixed_precision_keeps_coordinates_in_float32(rng, policy):
         ({"bound": -1.0}, "`bound` must be a positive number"),
         ({"bound": [1.0, 2.0]}, "`bound` must be a positive number, or 6 of them"),
         ({"parameter_scale": 0.0}, "`parameter_scale` must be a positive number, received 0.0"),
+        (
+            {"gradient_scale": -1.0},
+            "`gradient_scale` must be a number of at least 0, received -1.0",
+        ),
+        ({"identity_penalty": "1"}, "`identity_penalty` must be a number of at least 0"),
+        ({"outside_penalty": np.nan}, "`outside_penalty` must be a number of at least 0"),
         ({"parameter_scale": [0.1]}, "`parameter_scale` must be a positive number"),
     ],
 )
@@ -256,3 +262,18 @@ def test_displacement_penalties_take_fields(rng, images):
     layer(images)
     unbounded = 9 * np.arctanh(layer.parameters(images) / 9)
     np.testing.assert_allclose(layer.losses[0], np.mean(unbounded**2), rtol=1e-4)
+
+
+def test_one_after_the_other_samples_what_the_first_has_found(rng, images):
+    layers = [
+        SpatialTransformer(keras.layers.Flatten(), (6, 6), transformation="attention"),
+        SpatialTransformer(keras.layers.Flatten(), (4, 4)),
+    ]
+    model = keras.Sequential([keras.Input(images.shape[1:]), *layers])
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.02 * rng.normal(size=weight.shape))
+    np.testing.assert_array_equal(model(images), layers[1](layers[0](images)))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images) ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(np.any(gradient) for gradient in gradients)

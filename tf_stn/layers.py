@@ -61,6 +61,12 @@ def _check_scale(parameter_scale: float) -> float:
     return float(parameter_scale)
 
 
+def _check_factor(argument: str, value: float) -> float:
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value < np.inf:
+        raise ValueError(f"`{argument}` must be a number of at least 0, received {value!r}")
+    return float(value)
+
+
 def _start(
     transformation: transformations.Transformation, start: str, num_transformers: int
 ) -> list[float]:
@@ -145,7 +151,8 @@ class SpatialTransformer(keras.layers.Layer):
       know may be unknown: with global pooling in it, all but the channels.
 
     Output shape:
-      `[batch, *output_size, channels]`, of the layer's compute dtype.
+      `[batch, *output_size, channels]`, of the layer's compute dtype; with `num_transformers` an
+      axis for them after the batch, or so many times the channels, as `stack` says.
 
     Gradients:
       To the images, both through the sampler and through `localisation`; to the weights of
@@ -164,7 +171,7 @@ class SpatialTransformer(keras.layers.Layer):
     def __init__(
         self,
         localisation: keras.layers.Layer,
-        output_size: tuple[int, int] | None = None,
+        output_size: tuple[int, ...] | None = None,
         transformation: str | transformations.Transformation = "affine",
         interpolation: str = "linear",
         padding: str = "zeros",
@@ -208,10 +215,10 @@ class SpatialTransformer(keras.layers.Layer):
         self.start = start
         self._start = _start(self._transformation, start, num_transformers or 1)
         self.bound = _check_bound(bound, self._transformation.num_parameters)
-        self.gradient_scale = gradient_scale
+        self.gradient_scale = _check_factor("gradient_scale", gradient_scale)
         self.parameter_scale = _check_scale(parameter_scale)
-        self.identity_penalty = identity_penalty
-        self.outside_penalty = outside_penalty
+        self.identity_penalty = _check_factor("identity_penalty", identity_penalty)
+        self.outside_penalty = _check_factor("outside_penalty", outside_penalty)
         self.track_outside = track_outside
         if track_outside:
             self.fraction_outside = keras.metrics.Mean(name="fraction_outside")

@@ -185,7 +185,9 @@ class Attention(AffineTransformation):
         side fits.
         """
         if self.rank != 2:
-            raise ValueError("Windows of volumes have no tiled start")
+            raise ValueError(
+                f"`start` can be 'tiled' for windows of images alone, received rank {self.rank}"
+            )
         rows = max(n for n in range(1, count + 1) if count % n == 0 and n * n <= count)
         columns = count // rows
         parameters = []

@@ -189,6 +189,7 @@ TF_STN_INLINE void WriteInside(const IndexVector<Real>& index, const RealVector<
     const int k = is_seam ? 0 : pair * kInPair;
     const IndexVector<Real> first = index + k;
     __builtin_memcpy(axis->first[pair] + i, &first, sizeof(first));
+    // Both bounds, since g++ 12 mistakes the first one for more than there is room for.
     for (int order = 0; order < orders && order < kOrders; ++order) {
       for (int slot = 0; slot < 2; ++slot) {
         const bool has_tap = !is_seam && slot < kInPair;

@@ -57,6 +57,7 @@ class CubicStencils {
 
   // Returns the sum of all products of factors of these orders, for a vector of points from i
   // on.
+  // REQUIRES: there is no seam.
   TF_STN_INLINE RealVector<Real> Sum(int order_x, int order_y, int i) const {
     RealVector<Real> in_x{}, in_y{};
     for (int k = 0; k < kCubicTaps; ++k) {
@@ -186,6 +187,22 @@ struct CubicPoint {
   }
 };
 
+// Returns the sum of a whole point's pixels, which load(offset) reads, times their factors.
+template <typename Real, typename Load>
+TF_STN_INLINE auto SumOfPixels(const CubicPoint<1, Real>& point, const Load& load) {
+  decltype(load(0)) sum{};
+#pragma GCC unroll 4
+  for (int j = 0; j < kCubicTaps; ++j) {
+    auto of_row = point.x[0][0] * load(point.row[j] + point.column[0]);
+#pragma GCC unroll 4
+    for (int i = 1; i < kCubicTaps; ++i) {
+      of_row += point.x[0][i] * load(point.row[j] + point.column[i]);
+    }
+    sum = j == 0 ? point.y[0][j] * of_row : sum + point.y[0][j] * of_row;
+  }
+  return sum;
+}
+
 // Reads four pixels of a row that are two pairs of neighbours, of one channel.
 template <typename T>
 TF_STN_INLINE Vector<Coordinate<T>, 4> LoadTwoPairs(const T* row, int64_t first, int64_t second) {
@@ -245,25 +262,20 @@ void SampleCubicFewChannels(const CubicStencils<1, Coordinate<T>>& stencils, int
   const int64_t row_elements = image.row_elements();
   using Values = Pixel<Real, kChannels>;
   constexpr int kWidth = kPixelLanes<kChannels>;
+  const auto load = [&](int64_t offset) { return LoadPixel<kChannels>(pixels + offset); };
+  const auto load_exactly = [&](int64_t offset) {
+    return LoadPixelExactly<kChannels>(pixels + offset);
+  };
   for (int p = 0; p < count; ++p, output += kChannels) {
-    const CubicPoint<1, Real> point(stencils, kChannels, row_elements, p);
     Values sum;
-    if (stencils.IsWhole(p) && point.Last() + kWidth <= readable) {
-#pragma GCC unroll 4
-      for (int j = 0; j < kCubicTaps; ++j) {
-        const T* const row = pixels + point.row[j];
-        Values of_row = point.x[0][0] * LoadPixel<kChannels>(row + point.column[0]);
-#pragma GCC unroll 4
-        for (int i = 1; i < kCubicTaps; ++i) {
-          of_row += point.x[0][i] * LoadPixel<kChannels>(row + point.column[i]);
-        }
-        sum = j == 0 ? point.y[0][j] * of_row : sum + point.y[0][j] * of_row;
-      }
+    if (stencils.IsWhole(p)) {
+      const CubicPoint<1, Real> point(stencils, kChannels, row_elements, p);
+      sum = point.Last() + kWidth <= readable ? SumOfPixels(point, load)
+                                              : SumOfPixels(point, load_exactly);
     } else {
       sum = Broadcast<kWidth>(outside[p]);
-      stencils.ForProducts(p, [&](Real weight, int64_t, int64_t offset) {
-        sum += weight * LoadPixelExactly<kChannels>(pixels + offset);
-      });
+      stencils.ForProducts(
+          p, [&](Real weight, int64_t, int64_t offset) { sum += weight * load_exactly(offset); });
     }
     if (p + 1 < count) {
       Store<kWidth>(sum, output);  // The next point overwrites a fourth lane.
@@ -285,18 +297,8 @@ void SampleCubicManyChannels(const CubicStencils<1, Coordinate<T>>& stencils, in
     if (stencils.IsWhole(p)) {
       ForChannels<Real>(channels, [&](auto width, int64_t c) {
         constexpr int kWidth = decltype(width)::value;
-        auto sum = Broadcast<kWidth>(-Real(0));
-#pragma GCC unroll 4
-        for (int j = 0; j < kCubicTaps; ++j) {
-          const T* const row = pixels + point.row[j] + c;
-          auto of_row = point.x[0][0] * Load<kWidth>(row + point.column[0]);
-#pragma GCC unroll 4
-          for (int i = 1; i < kCubicTaps; ++i) {
-            of_row += point.x[0][i] * Load<kWidth>(row + point.column[i]);
-          }
-          sum += point.y[0][j] * of_row;
-        }
-        Store<kWidth>(sum, output + c);
+        const auto load = [&](int64_t offset) { return Load<kWidth>(pixels + offset + c); };
+        Store<kWidth>(SumOfPixels(point, load), output + c);
       });
     } else {
       ForChannels<Real>(channels, [&](auto width, int64_t c) {
@@ -334,7 +336,13 @@ template <int kCount, typename Real>
 struct CubicSlopes {
   Vector<Real, kCount> x{}, y{};
 
-  // Adds those of channels that `load` reads at the offset of a pixel.
+  TF_STN_INLINE void Multiply(const Vector<Real, kCount>& grad_output) {
+    x *= grad_output;
+    y *= grad_output;
+  }
+
+  // Adds those of `load`, the product of a pixel and dL/dV by the pixel's offset.  A pixel
+  // that is not there takes no part, however large dL/dV is.
   template <typename Load>
   TF_STN_INLINE void Add(const CubicStencils<2, Real>& stencils, int p, const Load& load) {
     stencils.ForSlopes(p, [&](Real slope_x, Real slope_y, int64_t offset) {
@@ -344,7 +352,7 @@ struct CubicSlopes {
     });
   }
 
-  // The same for a point that is whole.
+  // For a point that is whole, those of pixels, still to be multiplied.
   template <typename Load>
   TF_STN_INLINE void Add(const CubicPoint<2, Real>& point, const Load& load) {
 #pragma GCC unroll 4
@@ -374,6 +382,7 @@ void AddCubicSlopesOneChannel(const CubicStencils<2, Coordinate<T>>& stencils, i
   const int64_t row_elements = image.row_elements();
   using Four = Vector<Real, 4>;
   for (int p = 0; p < count; ++p) {
+    const Real grad = Load<1>(grad_output + p);
     Real x, y;
     if (stencils.IsWhole(p)) {
       const CubicPoint<2, Real> point(stencils, 1, row_elements, p);
@@ -387,17 +396,16 @@ void AddCubicSlopesOneChannel(const CubicStencils<2, Coordinate<T>>& stencils, i
       values *= point.AlongX(1);
       slopes *= point.AlongX(0);
       const Four sums = Sums<4, Real>(values, slopes, Four{}, Four{});
-      x = sums[0];
-      y = sums[1];
+      x = sums[0] * grad;
+      y = sums[1] * grad;
     } else {
       CubicSlopes<1, Real> sums;
-      sums.Add(stencils, p, [&](int64_t offset) { return Load<1>(pixels + offset); });
+      sums.Add(stencils, p, [&](int64_t offset) { return Load<1>(pixels + offset) * grad; });
       x = sums.x;
       y = sums.y;
     }
-    const Real grad = Load<1>(grad_output + p);
-    grad_x[p] += x * grad;
-    grad_y[p] += y * grad;
+    grad_x[p] += x;
+    grad_y[p] += y;
   }
 }
 
@@ -411,18 +419,25 @@ void AddCubicSlopesFewChannels(const CubicStencils<2, Coordinate<T>>& stencils, 
   using Four = Vector<Real, 4>;
   constexpr int kWidth = kPixelLanes<kChannels>;
   for (int p = 0; p < count; ++p) {
-    const CubicPoint<2, Real> point(stencils, kChannels, row_elements, p);
-    CubicSlopes<kWidth, Real> sums;
-    if (stencils.IsWhole(p) && point.Last() + kWidth <= readable) {
-      sums.Add(point, [&](int64_t offset) { return LoadPixel<kChannels>(pixels + offset); });
-    } else {
-      sums.Add(stencils, p,
-               [&](int64_t offset) { return LoadPixelExactly<kChannels>(pixels + offset); });
-    }
     const auto grad = LoadPixelExactly<kChannels>(grad_output + p * kChannels);
-    const Four total =
-        Sums<kChannels, Real>(FoldToFour<kWidth, Real>(sums.x * grad),
-                              FoldToFour<kWidth, Real>(sums.y * grad), Four{}, Four{});
+    const auto load = [&](int64_t offset) { return LoadPixel<kChannels>(pixels + offset); };
+    const auto load_exactly = [&](int64_t offset) {
+      return LoadPixelExactly<kChannels>(pixels + offset);
+    };
+    CubicSlopes<kWidth, Real> sums;
+    if (stencils.IsWhole(p)) {
+      const CubicPoint<2, Real> point(stencils, kChannels, row_elements, p);
+      if (point.Last() + kWidth <= readable) {
+        sums.Add(point, load);
+      } else {
+        sums.Add(point, load_exactly);
+      }
+      sums.Multiply(grad);
+    } else {
+      sums.Add(stencils, p, [&](int64_t offset) { return load_exactly(offset) * grad; });
+    }
+    const Four total = Sums<kChannels, Real>(FoldToFour<kWidth, Real>(sums.x),
+                                             FoldToFour<kWidth, Real>(sums.y), Four{}, Four{});
     grad_x[p] += total[0];
     grad_y[p] += total[1];
   }
@@ -444,19 +459,20 @@ void AddCubicSlopesManyChannels(const CubicStencils<2, Coordinate<T>>& stencils,
     ForChannels<Real>(channels, [&](auto width, int64_t c) {
       constexpr int kWidth = decltype(width)::value;
       CubicSlopes<kWidth, Real> sums;
+      const auto grad = Load<kWidth>(grad_output + c);
       const auto load = [&](int64_t offset) { return Load<kWidth>(pixels + offset + c); };
       if (is_whole) {
         sums.Add(point, load);
+        sums.Multiply(grad);
       } else {
-        sums.Add(stencils, p, load);
+        sums.Add(stencils, p, [&](int64_t offset) { return load(offset) * grad; });
       }
-      const auto grad = Load<kWidth>(grad_output + c);
       if constexpr (kWidth == kLanes<Real>) {
-        wide[0] += sums.x * grad;
-        wide[1] += sums.y * grad;
+        wide[0] += sums.x;
+        wide[1] += sums.y;
       } else {
-        narrow[0] += FoldToFour<kWidth, Real>(sums.x * grad);
-        narrow[1] += FoldToFour<kWidth, Real>(sums.y * grad);
+        narrow[0] += FoldToFour<kWidth, Real>(sums.x);
+        narrow[1] += FoldToFour<kWidth, Real>(sums.y);
       }
     });
     for (int d = 0; d < 2; ++d) narrow[d] += FoldToFour<kLanes<Real>, Real>(wide[d]);

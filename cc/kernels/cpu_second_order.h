@@ -8,7 +8,6 @@
 #define TF_STN_CC_KERNELS_CPU_SECOND_ORDER_H_
 
 #include <cstdint>
-#include <type_traits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/stencil.h"
@@ -114,8 +113,10 @@ TF_STN_INLINE void FinishPoints(const Block<Coordinate<T>>& block,
     const auto part = [&](const Reals& direction) {
       return direction != 0 ? direction * twist : Reals{};
     };
-    Store<kCount>(load(second->x) + part(load(directed.y)), second->x + i);
-    Store<kCount>(load(second->y) + part(load(directed.x)), second->y + i);
+    const Reals in_x = load(directed.x), in_y = load(directed.y);
+    // Along one axis there is no curvature: a zero, but for what is not finite.
+    Store<kCount>(load(second->x) + part(in_y) + (in_x - in_x), second->x + i);
+    Store<kCount>(load(second->y) + part(in_x) + (in_y - in_y), second->y + i);
   }
 }
 

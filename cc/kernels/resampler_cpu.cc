@@ -4,7 +4,6 @@
 #include "cc/kernels/resampler_cpu.h"
 
 #include <cstdint>
-#include <type_traits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/half.h"

@@ -206,12 +206,13 @@ class SumBuffer {
 
 // Whether samples are written once, so that half types need no other place to be summed.
 template <int Rank, typename T>
-TF_STN_INLINE bool IsOnePass(const Stencils<Rank, Coordinate<T>>& stencils, int terms,
-                             const Term<T>& term) {
+TF_STN_INLINE bool IsWrittenOnce(const Stencils<Rank, Coordinate<T>>& stencils, int terms,
+                                 const Term<T>& term) {
+  if (terms != 1 || term.fill != nullptr) return false;
+  if (IsAtOnce(stencils, term.is_directed)) return true;
   int passes = 0;
   stencils.ForPasses([&](const auto&, bool) { ++passes; });
-  const bool is_once = passes == 1 || IsAtOnce(stencils, term.is_directed);
-  return terms == 1 && is_once && term.fill == nullptr;
+  return passes == 1;
 }
 
 template <typename Source, typename T>
@@ -237,7 +238,7 @@ void Sample(const CpuSampling<Source, T>& sampling, int64_t begin, int64_t end, 
     T* const to = output + begin * channels;
     if constexpr (std::is_same_v<T, Real>) {
       sample(to);
-    } else if (IsOnePass<kRank, T>(points.stencils, sampling.terms_count, sampling.terms[0])) {
+    } else if (IsWrittenOnce<kRank, T>(points.stencils, sampling.terms_count, sampling.terms[0])) {
       sample(to);
     } else {
       Real* const sums = buffer.Get(channels);

@@ -2,7 +2,6 @@
 // for each instruction set, which TF_STN_ISA names.
 
 #include <cstdint>
-#include <type_traits>
 
 #include "cc/core/coordinates.h"
 #include "cc/core/half.h"

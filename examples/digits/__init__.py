@@ -1,1 +1,1 @@
-"""What examples/distorted_digits.py is made of."""
+"""What the examples on digits share."""

@@ -286,12 +286,14 @@ Results<WarpPoints<2, Coordinate<T>>, T> ResultsOfSecondOrder(
                                            grad_data.data(),
                                            results.grad_points.data(),
                                            results.samples.data()};
-  const CpuSampling<Points, T> sampling = problem.Sampling();
-  const auto& any_loops = AnyLoopsOf<Points, T>(isa);
+  const ResamplerGradArguments<Points, T> of_first_order{
+      problem.c.modes, sizes,          problem.data.data(),
+      nullptr,         problem.points, problem.grad_output.data(),
+      nullptr,         nullptr};
   const int64_t number = (sizes.points_per_image + kRangePoints - 1) / kRangePoints;
   std::vector<RowRange> ranges(static_cast<size_t>(number));
   for (int64_t n = 0; n < sizes.images; ++n) {
-    any_loops.find_rows(sampling, n, 0, number, ranges.data());
+    LoopsOf<Points, T>(isa).find_rows(of_first_order, n, 0, number, ranges.data());
     const int64_t rows = sizes.image.size[0], step = in_parts ? 2 : rows;
     for (int64_t begin = (rows - 1) / step * step; begin >= 0; begin -= step) {
       const GradientTask task{n, 0, sizes.points_per_image, begin, std::min(rows, begin + step)};

@@ -325,7 +325,7 @@ void RunCore(const Problem<Points, T>& problem, const typename Stencil::Rules& r
 }
 
 #if defined(TF_STN_FUZZ_CPU_LOOPS)
-// Whether there are loops in vectors for this: as LoopsFor() in cc/kernels/functors_cpu.h.
+// Whether there are loops in vectors for this: as LoopsFor() in cc/kernels/functors_bilinear.h.
 template <typename Points, typename T>
 bool IsForCpuLoops(const Problem<Points, T>& problem) {
   const auto& sizes = problem.sizes;
