@@ -187,20 +187,19 @@ struct CubicPoint {
   }
 };
 
-// Returns the sum of a whole point's pixels, which load(offset) reads, times their factors.
-template <typename Real, typename Load>
-TF_STN_INLINE auto SumOfPixels(const CubicPoint<1, Real>& point, const Load& load) {
-  decltype(load(0)) sum{};
-#pragma GCC unroll 4
+// Writes the sum of a whole point's pixels times their factors where nothing behind them may
+// be read, in the same order and so with the same bits as elsewhere.  Not inlined: it is rare.
+template <int kChannels, typename T, typename Real>
+__attribute__((noinline)) void SumOfLastPixels(const CubicPoint<1, Real>& point, const T* pixels,
+                                               Pixel<Real, kChannels>* sum) {
   for (int j = 0; j < kCubicTaps; ++j) {
-    auto of_row = point.x[0][0] * load(point.row[j] + point.column[0]);
-#pragma GCC unroll 4
+    const T* const row = pixels + point.row[j];
+    auto of_row = point.x[0][0] * LoadPixelExactly<kChannels>(row + point.column[0]);
     for (int i = 1; i < kCubicTaps; ++i) {
-      of_row += point.x[0][i] * load(point.row[j] + point.column[i]);
+      of_row += point.x[0][i] * LoadPixelExactly<kChannels>(row + point.column[i]);
     }
-    sum = j == 0 ? point.y[0][j] * of_row : sum + point.y[0][j] * of_row;
+    *sum = j == 0 ? point.y[0][j] * of_row : *sum + point.y[0][j] * of_row;
   }
-  return sum;
 }
 
 // Reads four pixels of a row that are two pairs of neighbours, of one channel.
@@ -262,20 +261,27 @@ void SampleCubicFewChannels(const CubicStencils<1, Coordinate<T>>& stencils, int
   const int64_t row_elements = image.row_elements();
   using Values = Pixel<Real, kChannels>;
   constexpr int kWidth = kPixelLanes<kChannels>;
-  const auto load = [&](int64_t offset) { return LoadPixel<kChannels>(pixels + offset); };
-  const auto load_exactly = [&](int64_t offset) {
-    return LoadPixelExactly<kChannels>(pixels + offset);
-  };
   for (int p = 0; p < count; ++p, output += kChannels) {
+    const CubicPoint<1, Real> point(stencils, kChannels, row_elements, p);
     Values sum;
-    if (stencils.IsWhole(p)) {
-      const CubicPoint<1, Real> point(stencils, kChannels, row_elements, p);
-      sum = point.Last() + kWidth <= readable ? SumOfPixels(point, load)
-                                              : SumOfPixels(point, load_exactly);
+    if (stencils.IsWhole(p) && point.Last() + kWidth <= readable) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kCubicTaps; ++j) {
+        const T* const row = pixels + point.row[j];
+        Values of_row = point.x[0][0] * LoadPixel<kChannels>(row + point.column[0]);
+#pragma GCC unroll 4
+        for (int i = 1; i < kCubicTaps; ++i) {
+          of_row += point.x[0][i] * LoadPixel<kChannels>(row + point.column[i]);
+        }
+        sum = j == 0 ? point.y[0][j] * of_row : sum + point.y[0][j] * of_row;
+      }
+    } else if (stencils.IsWhole(p)) {
+      SumOfLastPixels<kChannels>(point, pixels, &sum);
     } else {
       sum = Broadcast<kWidth>(outside[p]);
-      stencils.ForProducts(
-          p, [&](Real weight, int64_t, int64_t offset) { sum += weight * load_exactly(offset); });
+      stencils.ForProducts(p, [&](Real weight, int64_t, int64_t offset) {
+        sum += weight * LoadPixelExactly<kChannels>(pixels + offset);
+      });
     }
     if (p + 1 < count) {
       Store<kWidth>(sum, output);  // The next point overwrites a fourth lane.
@@ -297,8 +303,18 @@ void SampleCubicManyChannels(const CubicStencils<1, Coordinate<T>>& stencils, in
     if (stencils.IsWhole(p)) {
       ForChannels<Real>(channels, [&](auto width, int64_t c) {
         constexpr int kWidth = decltype(width)::value;
-        const auto load = [&](int64_t offset) { return Load<kWidth>(pixels + offset + c); };
-        Store<kWidth>(SumOfPixels(point, load), output + c);
+        auto sum = Broadcast<kWidth>(-Real(0));
+#pragma GCC unroll 4
+        for (int j = 0; j < kCubicTaps; ++j) {
+          const T* const row = pixels + point.row[j] + c;
+          auto of_row = point.x[0][0] * Load<kWidth>(row + point.column[0]);
+#pragma GCC unroll 4
+          for (int i = 1; i < kCubicTaps; ++i) {
+            of_row += point.x[0][i] * Load<kWidth>(row + point.column[i]);
+          }
+          sum += point.y[0][j] * of_row;
+        }
+        Store<kWidth>(sum, output + c);
       });
     } else {
       ForChannels<Real>(channels, [&](auto width, int64_t c) {
