@@ -192,9 +192,11 @@ struct CubicPoint {
 template <int kChannels, typename T, typename Real>
 __attribute__((noinline)) void SumOfLastPixels(const CubicPoint<1, Real>& point, const T* pixels,
                                                Pixel<Real, kChannels>* sum) {
+#pragma GCC unroll 4
   for (int j = 0; j < kCubicTaps; ++j) {
     const T* const row = pixels + point.row[j];
     auto of_row = point.x[0][0] * LoadPixelExactly<kChannels>(row + point.column[0]);
+#pragma GCC unroll 4
     for (int i = 1; i < kCubicTaps; ++i) {
       of_row += point.x[0][i] * LoadPixelExactly<kChannels>(row + point.column[i]);
     }
