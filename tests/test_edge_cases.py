@@ -154,14 +154,14 @@ def test_points_outside_have_no_gradient_however_large_that_of_the_output(interp
         np.testing.assert_array_equal(grad_data, tf.zeros_like(data))
 
 
-def test_cubic_samples_do_not_depend_on_the_place_in_the_batch(on_cpu, rng):
+def test_cubic_samples_agree_wherever_they_are_in_the_batch(on_cpu, rng):
     """The last pixel of the last image is read otherwise, since nothing may be read behind it."""
     image = rng.uniform(size=[1, 5, 6, 3]).astype(np.float32)
     warp = rng.uniform(2.1, 3.9, size=[1, 20, 2]).astype(np.float32)
     warp[..., 1] -= 1
     sampled, grad_data, grad_warp = _sample_cubic(np.tile(image, [2, 1, 1, 1]), warp)
     for tensor in (sampled, grad_data, grad_warp):
-        np.testing.assert_array_equal(tensor[0], tensor[1])
+        np.testing.assert_allclose(tensor[0], tensor[1], rtol=1e-5, atol=1e-5)
 
 
 def _sample_cubic(data, warp):

@@ -188,7 +188,7 @@ struct CubicPoint {
 };
 
 // Writes the sum of a whole point's pixels times their factors where nothing behind them may
-// be read, in the same order and so with the same bits as elsewhere.  Not inlined: it is rare.
+// be read, in the same order as elsewhere.  Not inlined: it is rare.
 template <int kChannels, typename T, typename Real>
 __attribute__((noinline)) void SumOfLastPixels(const CubicPoint<1, Real>& point, const T* pixels,
                                                Pixel<Real, kChannels>* sum) {
