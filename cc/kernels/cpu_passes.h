@@ -1,6 +1,7 @@
 // Stencils of every interpolation, padding and rank as passes, each of which reads 2x2
 // neighbouring pixels of a slice for every point of a block: one for images and linear
-// interpolation, four for cubic; once for each slice that a volume's stencil reads.
+// interpolation, four for cubic; once for each slice that a volume's stencil reads.  Cubic
+// images that are not directed go by cpu_cubic.h instead.
 
 #ifndef TF_STN_CC_KERNELS_CPU_PASSES_H_
 #define TF_STN_CC_KERNELS_CPU_PASSES_H_

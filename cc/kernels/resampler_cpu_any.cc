@@ -1,5 +1,6 @@
 // Loops over points for every interpolation, padding, rank and order, block by block and
-// pass by pass.  Compiled once for each instruction set, which TF_STN_ISA names.
+// pass by pass, or for cubic images all 4x4 pixels of a point at once.  Compiled once for each
+// instruction set, which TF_STN_ISA names.
 
 #include <cstddef>
 #include <cstdint>
