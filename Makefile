@@ -11,7 +11,7 @@ PEER_PYTHON ?= python3.11
 MINORS ?= 2.16 2.17 2.18 2.19 2.20 2.21
 
 bin := $(VENV)/bin
-cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cc/*.h tests/cc/*.cc)
+cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
@@ -23,7 +23,7 @@ help:
 	@echo "make test           build and run all tests"
 	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
 	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
-	@echo "make test-gpu       the tests of the op on a GPU, which must be there"
+	@echo "make test-gpu       the tests of ops and layers on a GPU, which must be there"
 	@echo "make lint           check style; make format mends it"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
@@ -40,15 +40,16 @@ test: $(VENV)/installed
 	$(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGUMENTS)
 
 test-large: $(VENV)/installed
-	$(bin)/python -m pytest -m large -rs tests/test_large.py $(PYTEST_ARGUMENTS)
+	$(bin)/python -m pytest -m large -rs tests/ops/test_large.py $(PYTEST_ARGUMENTS)
 
 # Each property of that many problems, 200 times as many for the C++ loops, and other ones in every
 # run. One that fails is printed, smaller, with how to try it again.
 FUZZ_EXAMPLES ?= 3000
 
 fuzz: $(VENV)/installed
-	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(bin)/python -m pytest tests/test_properties.py \
-		tests/test_fuzz.py tests/test_concurrency.py $(PYTEST_ARGUMENTS)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(bin)/python -m pytest tests/ops/test_properties.py \
+		tests/ops/test_concurrency.py tests/cpp/test_fuzz.py tests/cpp/test_threads.py \
+		$(PYTEST_ARGUMENTS)
 
 # In an environment of its own, since TensorFlow's package is another.
 test-gpu:
@@ -56,12 +57,7 @@ test-gpu:
 
 .PHONY: test-gpu-here
 test-gpu-here: $(VENV)/installed
-	TF_STN_REQUIRE_GPU=1 $(bin)/python -m pytest tests/test_resampler_forward.py \
-		tests/test_resampler_gradient.py tests/test_edge_cases.py tests/test_errors.py \
-		tests/test_affine_grid.py tests/test_affine_resampler.py tests/test_execution.py \
-		tests/test_layer.py tests/test_modes.py tests/test_volumes.py tests/test_batches.py \
-		tests/test_fill_value.py tests/test_higher_order.py tests/test_transformations.py \
-		$(PYTEST_ARGUMENTS)
+	TF_STN_REQUIRE_GPU=1 $(bin)/python -m pytest tests/ops tests/layers $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/installed
 	$(bin)/ruff check .

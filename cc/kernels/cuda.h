@@ -51,7 +51,7 @@ inline const char* FillWithZeros(void* memory, size_t bytes, void* stream) {
 }  // namespace tf_stn
 
 #elif !defined(TF_STN_CUDA_ON_HOST)
-#error "Compile with nvcc or, to run kernels on the host, with -include tests/cc/cuda_on_host.h"
+#error "Compile with nvcc or, to run kernels on the host, with -include tests/cpp/cuda_on_host.h"
 #endif
 
 #endif  // TF_STN_CC_KERNELS_CUDA_H_

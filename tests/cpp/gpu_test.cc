@@ -1,0 +1,791 @@
+// Runs the CUDA kernels on the host and holds them against the CPU's loops, over
+// sizes that do not fill a block, a warp or an access, and over all edge rules.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cc/core/coordinates.h"
+#include "cc/core/half.h"
+#include "cc/core/modes.h"
+#include "cc/core/resample.h"
+#include "cc/kernels/divider.h"
+#include "cc/kernels/gpu_sums.h"
+#include "cc/kernels/resampler.h"
+#include "tests/cpp/check.h"
+#include "tests/cpp/cuda_on_host.h"
+
+namespace tf_stn {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// Relative to the largest number in a result: rounding to T, or a float32 sum in
+// another order.
+template <typename T>
+constexpr double kTolerance = std::is_same_v<T, double>     ? 1e-14
+                              : std::is_same_v<T, float>    ? 2e-6
+                              : std::is_same_v<T, BFloat16> ? 1e-2
+                                                            : 2e-3;
+
+// Memory that begins `shift` elements after a multiple of 16 bytes and ends where
+// its last element does.
+template <typename T>
+class Memory {
+ public:
+  Memory(int64_t count, int shift, T value = T())
+      : values_(static_cast<size_t>(count + shift + 16)), count_(count) {
+    const auto begin = reinterpret_cast<uintptr_t>(values_.data());
+    const size_t skip = (16 - begin % 16) % 16 / sizeof(T);
+    start_ = skip + static_cast<size_t>(shift);
+    values_.resize(start_ + static_cast<size_t>(count));
+    values_.shrink_to_fit();
+    std::fill(values_.begin(), values_.end(), value);
+  }
+  T* data() { return values_.data() + start_; }
+  int64_t size() const { return count_; }
+  T& operator[](int64_t i) { return data()[i]; }
+
+ private:
+  std::vector<T> values_;
+  size_t start_;
+  int64_t count_;
+};
+
+struct Case {
+  int64_t images, height, width, channels, points;
+  int shift = 0;            // Of all memory, to spoil its alignment.
+  bool crowded = false;     // All points on one pixel.
+  bool odd_pixels = false;  // NaN, infinities and -0 among them.
+  bool shared = false;      // All images share the points.
+  int64_t outputs = 1;      // Of each image, all with as many points.
+  bool fill = false;
+  Modes modes = {};
+};
+
+const Case kCases[] = {
+    {1, 4, 5, 1, 1},
+    {1, 1, 1, 1, 3},
+    {2, 4, 5, 1, 300},
+    {1, 7, 5, 2, 33},
+    {2, 4, 5, 3, 31},
+    {1, 4, 5, 4, 257},
+    {2, 3, 3, 5, 40},
+    {1, 4, 5, 7, 70},
+    {2, 4, 5, 8, 65},
+    {1, 4, 5, 8, 65, 1},
+    {1, 3, 4, 12, 20},
+    {1, 5, 4, 16, 33},
+    {1, 3, 3, 31, 17},
+    {2, 3, 3, 32, 9},
+    {1, 3, 3, 33, 9},
+    {1, 2, 3, 64, 12, 1},
+    {1, 2, 3, 100, 12},
+    {1, 2, 2, 257, 5},
+    {1, 2, 2, 264, 5},
+    {1, 1030, 2, 1, 300},
+    {1, 5, 5, 3, 600, 0, true},
+    {3, 4, 5, 2, 0},
+    {2, 4, 5, 3, 90, 0, false, true},
+    {1, 4, 5, 8, 90, 0, false, true},
+    {3, 701, 2, 1, 200},
+    {0, 4, 5, 2, 7},
+    {2, 4, 5, 0, 7},
+    {2, 0, 5, 2, 0},
+    {1, 6, 5, 4, 64, 3},
+    {3, 4, 5, 3, 70, 0, false, false, true},
+    {2, 4, 5, 4, 33, 0, false, false, false, 3},
+    {3, 3, 4, 2, 9, 0, false, false, true, 2},
+    {0, 4, 5, 2, 7, 0, false, false, true, 2},
+};
+
+constexpr InterpolationMode kInterpolations[] = {
+    InterpolationMode::kNearest, InterpolationMode::kLinear, InterpolationMode::kCubic};
+constexpr PaddingMode kPaddings[] = {PaddingMode::kZeros, PaddingMode::kBorder,
+                                     PaddingMode::kReflect, PaddingMode::kSymmetric,
+                                     PaddingMode::kWrap};
+
+// Every interpolation with every padding, `rounds` times; orders, sizes and the ways in which
+// images and points go together take turns.
+std::vector<Case> CasesOfModes(int rounds) {
+  constexpr Case kSizes[] = {
+      {2, 4, 5, 3, 42},
+      {3, 3, 4, 5, 14, 0, false, false, true},
+      {1, 5, 4, 8, 66},
+      {2, 4, 3, 1, 31, 0, false, false, false, 2},
+      {1, 1, 3, 33, 7},
+      {2, 4, 5, 4, 30, 1, false, true},
+      {3, 3, 4, 2, 12, 0, false, false, true, 2},
+  };
+  constexpr int kOrders[][3] = {{0, 0, 0}, {1, 0, 0}, {0, 0, 0}, {0, 2, 1}};
+  std::vector<Case> cases;
+  size_t turn = 0;
+  for (int round = 0; round < rounds; ++round) {
+    for (const auto interpolation : kInterpolations) {
+      for (const auto padding : kPaddings) {
+        Case c = kSizes[turn % std::size(kSizes)];
+        c.modes.interpolation = interpolation;
+        c.modes.padding = padding;
+        // Where all pixels along an axis are one, derivatives along it are nothing but rounding.
+        const auto& orders = kOrders[c.height == 1 ? 0 : turn % std::size(kOrders)];
+        std::copy_n(orders, 3, c.modes.derivative);
+        c.fill = padding == PaddingMode::kZeros && round % 2 == 0;
+        cases.push_back(c);
+        ++turn;
+      }
+    }
+  }
+  return cases;
+}
+
+std::string Name(const Case& c) {
+  char text[256];
+  std::snprintf(text, sizeof(text),
+                "interpolation %d padding %d derivative %d %d %d images %d size %dx%d channels %d "
+                "outputs %d points %d shift %d%s%s",
+                static_cast<int>(c.modes.interpolation), static_cast<int>(c.modes.padding),
+                c.modes.derivative[0], c.modes.derivative[1], c.modes.derivative[2],
+                static_cast<int>(c.images), static_cast<int>(c.height), static_cast<int>(c.width),
+                static_cast<int>(c.channels), static_cast<int>(c.outputs),
+                static_cast<int>(c.points), c.shift, c.shared ? " shared" : "",
+                c.fill ? " fill" : "");
+  return text;
+}
+
+template <typename T>
+void Randomize(std::mt19937& rng, Memory<T>& memory) {
+  std::uniform_real_distribution<double> value(-1, 1);
+  for (int64_t i = 0; i < memory.size(); ++i) memory[i] = T(static_cast<Coordinate<T>>(value(rng)));
+}
+
+// Volumes are three slices deep.
+template <int Rank>
+Extent<Rank> ExtentOf(const Case& c) {
+  if constexpr (Rank == 2) {
+    return {{c.height, c.width}, c.channels};
+  } else {
+    return {{3, c.height, c.width}, c.channels};
+  }
+}
+
+// Images and gradients of the outputs, with points yet to come.
+template <int Rank, typename T>
+struct Problem {
+  using Type = T;
+  using Real = Coordinate<T>;
+  static constexpr int kRank = Rank;
+
+  explicit Problem(const Case& c)
+      : modes(c.modes),
+        sizes{ExtentOf<Rank>(c), c.images, c.outputs * c.points},
+        data(sizes.images * sizes.image.elements(), c.shift),
+        fill(c.fill ? c.channels : 0, c.shift),
+        grad_output(sizes.points() * c.channels, c.shift) {
+    Randomize(rng, data);
+    Randomize(rng, fill);
+    Randomize(rng, grad_output);
+    const double odd_pixels[] = {kNaN, kInf, -kInf, -0.0};
+    for (int64_t i = 0; c.odd_pixels && i < data.size(); i += 7) {
+      data[i] = T(static_cast<Real>(odd_pixels[i / 7 % 4]));
+    }
+  }
+
+  const T* fill_or_null() { return fill.size() > 0 ? fill.data() : nullptr; }
+
+  // Calls visit(images) with what cc/core takes.
+  template <typename Visit>
+  void VisitOnCpu(const Visit& visit) {
+    VisitStencil<Rank, Real>(modes, [&](auto tag, const auto& rules) {
+      using Stencil = typename decltype(tag)::type;
+      visit(Images<Stencil, T>{rules, sizes.image, sizes.images, sizes.points_per_image,
+                               data.data(), fill_or_null()});
+    });
+  }
+
+  std::mt19937 rng{1};
+  Modes modes;
+  ResamplerSizes<Rank> sizes;
+  Memory<T> data;
+  Memory<T> fill;
+  Memory<T> grad_output;
+};
+
+// Points anywhere in and around the image, some of them odd.
+template <int Rank, typename T>
+struct WarpProblem : Problem<Rank, T> {
+  using typename Problem<Rank, T>::Real;
+  using Points = WarpPoints<Rank, Real>;
+
+  explicit WarpProblem(const Case& c)
+      : Problem<Rank, T>(c),
+        shared(c.shared),
+        warp((c.shared ? 1 : c.images) * this->sizes.points_per_image * Rank, c.shift) {
+    std::uniform_real_distribution<double> place(-2, 7);
+    const double scale = c.height > 100 ? static_cast<double>(c.height) / 7 : 1;
+    for (int64_t i = 0; i < warp.size(); ++i) {
+      const double at = place(this->rng) * (i % Rank == 1 ? scale : 1);
+      // Beside odd pixels, many coordinates are pixel centres, which must not read them.
+      const bool is_centre = c.odd_pixels && i % 3 != 0;
+      warp[i] = static_cast<Real>(c.crowded ? 1.5 : is_centre ? std::floor(at) : at);
+    }
+    const double odd[] = {kNaN, kInf, -kInf, 1e30, -1e30, 3e9, 0, -1, 1, 2.5, 4, 5};
+    if (!c.crowded) {
+      for (size_t i = 0; i < std::size(odd); ++i) {
+        const auto where = static_cast<int64_t>(i) * 5 + 3;
+        if (where < warp.size()) warp[where] = static_cast<Real>(odd[i]);
+      }
+    }
+  }
+
+  Points points() {
+    return {warp.data(), shared ? 0 : this->sizes.points_per_image, warp.size() / Rank};
+  }
+  int64_t parameters() const { return warp.size(); }
+
+  void PointsGradientOnCpu(Real* grad_points) {
+    this->VisitOnCpu([&](const auto& images) {
+      WarpGradientOfPoints(images, points(), this->grad_output.data(), 0, points().stored,
+                           grad_points);
+    });
+  }
+
+  bool shared;
+  Memory<Real> warp;
+};
+
+// Outputs of as many pixels as there are points, in rows that fill no warp; each has another
+// matrix.
+template <int Rank, typename T>
+struct AffineProblem : Problem<Rank, T> {
+  using typename Problem<Rank, T>::Real;
+  using Points = AffinePoints<Rank, Real>;
+
+  explicit AffineProblem(const Case& c)
+      : Problem<Rank, T>(c),
+        shared(c.shared),
+        outputs(c.outputs),
+        matrix((c.shared ? 1 : c.images) * c.outputs * Points::kParameters, c.shift) {
+    for (const int64_t side : {31, 7, 3}) {
+      if (width == 1 && c.points % side == 0) width = side;
+    }
+    if (Rank == 3 && c.points / width % 2 == 0) height = 2;
+    const double columns = static_cast<double>(width);
+    const double rows = static_cast<double>(c.points) / columns;
+    std::uniform_real_distribution<double> value(-1, 1);
+    for (int64_t n = 0; n * Points::kParameters < matrix.size(); ++n) {
+      Real* const of_output = matrix.data() + n * Points::kParameters;
+      for (int d = 0; d < Rank; ++d) {
+        Real* const row = of_output + d * (Rank + 1);
+        // About from one end of the image to the other, and turned; or pixels on pixels.
+        const double along = d == 0   ? static_cast<double>(c.width) / columns
+                             : d == 1 ? static_cast<double>(c.height) / rows
+                                      : 1.0;
+        const bool is_straight = c.odd_pixels && n % 2 == 0;
+        for (int k = 0; k <= Rank; ++k) {
+          const double random = value(this->rng);
+          const double turned = k == d ? along * (1 + 0.3 * random) : (k < Rank ? 0.1 : 1) * random;
+          const double straight = k == d ? (d == 1 ? -1 : 1) : k < Rank ? 0 : d == 1 ? 3 : -1;
+          const double crowded = k == Rank ? 1.5 : 0;
+          row[k] = static_cast<Real>(c.crowded ? crowded : is_straight ? straight : turned);
+        }
+      }
+      // The last of several is nowhere.
+      const double odd[] = {kNaN, kInf, 1e30};
+      if (n > 0 && (n + 1) * Points::kParameters == matrix.size()) {
+        of_output[Rank] = static_cast<Real>(odd[c.channels % 3]);
+      }
+    }
+  }
+
+  Points points() {
+    const int64_t output_points = this->sizes.points_per_image / outputs;
+    Points points = {matrix.data(), shared ? 0 : outputs, parameters() / Points::kParameters, {}};
+    points.size[Rank - 1] = width;
+    points.size[Rank - 2] = Rank == 3 ? height : output_points / width;
+    if (Rank == 3) points.size[0] = output_points / width / height;
+    return points;
+  }
+  int64_t parameters() const { return matrix.size(); }
+
+  void PointsGradientOnCpu(Real* grad_points) {
+    this->VisitOnCpu([&](const auto& images) {
+      MatrixGradients(images, points(), this->grad_output.data(), 0, points().stored, grad_points);
+    });
+  }
+
+  bool shared;
+  int64_t outputs;
+  int64_t width = 1, height = 1;
+  Memory<Real> matrix;
+};
+
+template <typename T>
+void CheckEqual(Memory<T>& gpu, Memory<T>& cpu, double tolerance, const std::string& what) {
+  using Real = Coordinate<T>;
+  double scale = 1e-30;
+  for (int64_t i = 0; i < cpu.size(); ++i) {
+    const double value = std::abs(static_cast<double>(static_cast<Real>(cpu[i])));
+    if (std::isfinite(value)) scale = std::max(scale, value);
+  }
+  for (int64_t i = 0; i < cpu.size(); ++i) {
+    const double a = static_cast<double>(static_cast<Real>(gpu[i]));
+    const double b = static_cast<double>(static_cast<Real>(cpu[i]));
+    if (Near(a, b, tolerance * scale)) continue;
+    ++failures;
+    std::printf("%s: element %d is %.9g, expected %.9g\n", what.c_str(), static_cast<int>(i), a, b);
+    return;
+  }
+}
+
+// Memory in which everything is stale.
+template <typename T>
+Memory<T> Stale(int64_t count, int shift) {
+  return Memory<T>(count, shift, T(static_cast<Coordinate<T>>(kNaN)));
+}
+
+Memory<double> Workspace(size_t bytes) {
+  return Memory<double>(static_cast<int64_t>((bytes + sizeof(double) - 1) / sizeof(double)), 0,
+                        kNaN);
+}
+
+template <typename Problem>
+void CheckForward(const Case& c) {
+  using T = typename Problem::Type;
+  Problem problem(c);
+  Memory<T> gpu = Stale<T>(problem.grad_output.size(), c.shift);
+  Memory<T> cpu(problem.grad_output.size(), 0);
+  const auto& sizes = problem.sizes;
+  const ResamplerArguments<typename Problem::Points, T> arguments = {
+      c.modes, sizes, problem.data.data(), problem.fill_or_null(), problem.points(), gpu.data()};
+  CHECK(LaunchResampler(arguments, nullptr) == nullptr);
+  problem.VisitOnCpu([&](const auto& images) {
+    SamplePoints(images, problem.points(), 0, sizes.points(), cpu.data());
+  });
+  CheckEqual(gpu, cpu, 0, "forward, " + Name(c));  // The same sums in the same order.
+}
+
+// Fills grad_data by scatter(images, image, sums of the image).
+template <typename Problem, typename T, typename Scatter>
+void ScatterOnCpu(Problem& problem, Memory<T>& grad_data, const Scatter& scatter) {
+  const auto& sizes = problem.sizes;
+  Memory<Coordinate<T>> sums(grad_data.size(), 0);
+  problem.VisitOnCpu([&](const auto& images) {
+    for (int64_t n = 0; n < sizes.images; ++n) {
+      scatter(images, n, sums.data() + n * sizes.image.elements());
+    }
+  });
+  for (int64_t i = 0; i < grad_data.size(); ++i) grad_data[i] = static_cast<T>(sums[i]);
+}
+
+template <typename Problem>
+void CheckGradient(const Case& c, bool deterministic, bool needs_data, bool needs_points) {
+  using T = typename Problem::Type;
+  using Real = Coordinate<T>;
+  Problem problem(c);
+  Memory<T> gpu_data = Stale<T>(problem.data.size(), c.shift), cpu_data(problem.data.size(), 0);
+  Memory<Real> gpu_points = Stale<Real>(problem.parameters(), c.shift);
+  Memory<Real> cpu_points(problem.parameters(), 0);
+  const ResamplerGradArguments<typename Problem::Points, T> arguments = {
+      c.modes,
+      problem.sizes,
+      problem.data.data(),
+      problem.fill_or_null(),
+      problem.points(),
+      problem.grad_output.data(),
+      needs_data ? gpu_data.data() : nullptr,
+      needs_points ? gpu_points.data() : nullptr};
+  Memory<double> workspace = Workspace(ResamplerGradWorkspace(arguments));
+  CHECK(LaunchResamplerGrad(arguments, workspace.data(), deterministic, /*stream=*/nullptr) ==
+        nullptr);
+
+  ScatterOnCpu(problem, cpu_data, [&](const auto& images, int64_t n, Real* sums) {
+    DataGradientOfRows(images, problem.points(), problem.grad_output.data(), n, 0,
+                       images.extent.size[0], sums);
+  });
+  problem.PointsGradientOnCpu(cpu_points.data());
+  const std::string what = (deterministic ? "ordered, " : "atomic, ") + Name(c);
+  if (needs_data) {
+    // In order means the sums of the CPU, to the bit where neither contracts products.
+    CheckEqual(gpu_data, cpu_data, deterministic ? 0 : kTolerance<T>, "grad_data, " + what);
+  }
+  if (needs_points) CheckEqual(gpu_points, cpu_points, kTolerance<Real>, "grad_points, " + what);
+}
+
+// What is there of the second order.
+struct Parts {
+  bool grad_grad_data = true, grad_grad_warp = true;                 // Given.
+  bool grad_data = true, grad_warp = true, grad_grad_output = true;  // Wanted.
+};
+
+template <typename Stencil, typename T>
+SecondOrder<Stencil, T> SecondOrderOf(const Images<Stencil, T>&, const T* grad_output,
+                                      const T* grad_grad_data,
+                                      const typename Stencil::Real* grad_grad_warp) {
+  return {grad_output, grad_grad_data, grad_grad_warp};
+}
+
+template <typename Problem>
+void CheckSecondOrder(const Case& c, bool deterministic, const Parts& parts) {
+  using T = typename Problem::Type;
+  using Real = typename Problem::Real;
+  Problem problem(c);
+  const auto& sizes = problem.sizes;
+  const int64_t samples = problem.grad_output.size(), stored = problem.points().stored;
+  Memory<T> grad_grad_data(problem.data.size(), c.shift);
+  Memory<Real> grad_grad_warp(problem.parameters(), c.shift);
+  Randomize(problem.rng, grad_grad_data);
+  Randomize(problem.rng, grad_grad_warp);
+  Memory<T> gpu_data = Stale<T>(problem.data.size(), c.shift);
+  Memory<T> gpu_output = Stale<T>(samples, c.shift);
+  Memory<Real> gpu_warp = Stale<Real>(problem.parameters(), c.shift);
+  const T* const given_data = parts.grad_grad_data ? grad_grad_data.data() : nullptr;
+  const Real* const given_warp = parts.grad_grad_warp ? grad_grad_warp.data() : nullptr;
+  const ResamplerGradGradArguments<typename Problem::Points, T> arguments = {
+      c.modes,
+      sizes,
+      problem.data.data(),
+      problem.fill_or_null(),
+      problem.points(),
+      problem.grad_output.data(),
+      given_data,
+      given_warp,
+      parts.grad_data ? gpu_data.data() : nullptr,
+      parts.grad_warp ? gpu_warp.data() : nullptr,
+      parts.grad_grad_output ? gpu_output.data() : nullptr};
+  Memory<double> workspace = Workspace(ResamplerGradGradWorkspace(arguments));
+  CHECK(LaunchResamplerGradGrad(arguments, workspace.data(), deterministic, nullptr) == nullptr);
+
+  Memory<T> cpu_data(problem.data.size(), 0), cpu_output(samples, 0);
+  Memory<Real> cpu_warp(problem.parameters(), 0);
+  const auto second_of = [&](const auto& images) {
+    return SecondOrderOf(images, problem.grad_output.data(), given_data, given_warp);
+  };
+  if (given_warp != nullptr) {
+    ScatterOnCpu(problem, cpu_data, [&](const auto& images, int64_t n, Real* sums) {
+      SecondOrderDataGradientOfRows(images, problem.points(), second_of(images), n, 0,
+                                    images.extent.size[0], sums);
+    });
+  }
+  problem.VisitOnCpu([&](const auto& images) {
+    SecondOrderSamples(images, problem.points(), second_of(images), 0, sizes.points(),
+                       cpu_output.data());
+    SecondOrderWarpGradient(images, problem.points(), second_of(images), 0, stored,
+                            cpu_warp.data());
+  });
+  const std::string what =
+      (deterministic ? "of the second order, ordered, " : "of the second order, ") + Name(c);
+  if (parts.grad_data) {
+    CheckEqual(gpu_data, cpu_data, deterministic ? 0 : kTolerance<T>, "grad_data " + what);
+  }
+  if (parts.grad_warp) CheckEqual(gpu_warp, cpu_warp, kTolerance<Real>, "grad_warp " + what);
+  if (parts.grad_grad_output) {
+    CheckEqual(gpu_output, cpu_output, kTolerance<T>, "grad_grad_output " + what);
+  }
+}
+
+template <typename Problem>
+void CheckAll(const Case& c) {
+  CheckForward<Problem>(c);
+  for (const bool deterministic : {false, true}) {
+    CheckGradient<Problem>(c, deterministic, true, true);
+    CheckGradient<Problem>(c, deterministic, true, false);
+    CheckGradient<Problem>(c, deterministic, false, true);
+  }
+}
+
+template <template <int, typename> typename Problem, typename T>
+void CheckLinear() {
+  for (const Case& c : kCases) CheckAll<Problem<2, T>>(c);
+}
+
+TEST(KernelsOfAWarpEqualTheCpuInFloat) { CheckLinear<WarpProblem, float>(); }
+TEST(KernelsOfAWarpEqualTheCpuInDouble) { CheckLinear<WarpProblem, double>(); }
+TEST(KernelsOfAWarpEqualTheCpuInHalf) { CheckLinear<WarpProblem, Half>(); }
+TEST(KernelsOfAWarpEqualTheCpuInBFloat16) { CheckLinear<WarpProblem, BFloat16>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInFloat) { CheckLinear<AffineProblem, float>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInDouble) { CheckLinear<AffineProblem, double>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInHalf) { CheckLinear<AffineProblem, Half>(); }
+TEST(KernelsOfAMatrixEqualTheCpuInBFloat16) { CheckLinear<AffineProblem, BFloat16>(); }
+
+// Each case by the forward kernel and both gradients at once.
+template <template <int, typename> typename Problem, int Rank, typename T>
+void CheckModes(int rounds) {
+  for (const Case& c : CasesOfModes(rounds)) {
+    CheckForward<Problem<Rank, T>>(c);
+    CheckGradient<Problem<Rank, T>>(c, /*deterministic=*/false, true, true);
+    CheckGradient<Problem<Rank, T>>(c, /*deterministic=*/true, true, false);
+  }
+}
+
+template <int Rank>
+void CheckModesOfAllTypes() {
+  CheckModes<WarpProblem, Rank, float>(2);
+  CheckModes<WarpProblem, Rank, double>(1);
+  CheckModes<WarpProblem, Rank, Half>(1);
+  CheckModes<WarpProblem, Rank, BFloat16>(1);
+  CheckModes<AffineProblem, Rank, float>(2);
+  CheckModes<AffineProblem, Rank, double>(1);
+  CheckModes<AffineProblem, Rank, Half>(1);
+  CheckModes<AffineProblem, Rank, BFloat16>(1);
+}
+
+TEST(KernelsOfAllModesEqualTheCpuInImages) { CheckModesOfAllTypes<2>(); }
+TEST(KernelsOfAllModesEqualTheCpuInVolumes) { CheckModesOfAllTypes<3>(); }
+
+TEST(KernelsOfAllModesKeepTheRulesOfBatchesAndOfWhatIsWanted) {
+  for (const auto interpolation : {InterpolationMode::kLinear, InterpolationMode::kCubic}) {
+    for (Case c : kCases) {
+      if (c.points > 100) continue;
+      c.modes.interpolation = interpolation;
+      c.modes.padding = PaddingMode::kSymmetric;
+      CheckAll<WarpProblem<2, float>>(c);
+      CheckAll<AffineProblem<3, Half>>(c);
+    }
+  }
+}
+
+template <int Rank, typename T>
+void CheckSecondOrderOfModes(int rounds) {
+  for (const Case& c : CasesOfModes(rounds)) {
+    CheckSecondOrder<WarpProblem<Rank, T>>(c, /*deterministic=*/false, Parts());
+    CheckSecondOrder<WarpProblem<Rank, T>>(c, /*deterministic=*/true, Parts());
+  }
+}
+
+TEST(TheSecondOrderEqualsTheCpuInImages) {
+  CheckSecondOrderOfModes<2, float>(2);
+  CheckSecondOrderOfModes<2, double>(1);
+  CheckSecondOrderOfModes<2, Half>(1);
+  CheckSecondOrderOfModes<2, BFloat16>(1);
+}
+
+TEST(TheSecondOrderEqualsTheCpuInVolumes) {
+  CheckSecondOrderOfModes<3, float>(1);
+  CheckSecondOrderOfModes<3, double>(1);
+  CheckSecondOrderOfModes<3, Half>(1);
+  CheckSecondOrderOfModes<3, BFloat16>(1);
+}
+
+TEST(PartsOfTheSecondOrderMayBeAbsent) {
+  const Case cases[] = {{2, 4, 5, 3, 20},
+                        {2, 4, 5, 3, 20, 0, false, false, true},
+                        {0, 4, 5, 3, 20, 0, false, false, true},
+                        {2, 4, 5, 0, 20, 0, true},
+                        {2, 4, 5, 3, 0}};
+  for (const Case& c : cases) {
+    for (int mask = 0; mask < 64; ++mask) {
+      const auto has = [&](int bit) { return (mask >> bit & 1) != 0; };
+      CheckSecondOrder<WarpProblem<2, float>>(c, has(5), {has(0), has(1), has(2), has(3), has(4)});
+    }
+  }
+}
+
+TEST(AGradientOfAMatrixLosesNothingOverManyPoints) {
+  constexpr int64_t kSide = 350, kPixels = 8;
+  const Case c = {1, kPixels, kPixels, 1, kSide * kSide};
+  AffineProblem<2, float> problem(c);
+  AffineProblem<2, double> exact(c);
+  for (int i = 0; i < kPixels * kPixels; ++i) problem.data[i] = static_cast<float>(1 + 0.3 * i);
+  for (int i = 0; i < kPixels * kPixels; ++i) exact.data[i] = static_cast<double>(problem.data[i]);
+  for (int64_t i = 0; i < c.points; ++i) problem.grad_output[i] = 1;
+  for (int64_t i = 0; i < c.points; ++i) exact.grad_output[i] = 1;
+  const float values[] = {0.0196f, 3e-5f, 0.01f, -3e-5f, 0.0196f, 0.02f};
+  for (int i = 0; i < 6; ++i) problem.matrix[i] = values[i];
+  for (int i = 0; i < 6; ++i) exact.matrix[i] = static_cast<double>(values[i]);
+  problem.width = exact.width = kSide;
+
+  Memory<float> gpu(6, 0);
+  Memory<double> cpu(6, 0);
+  const ResamplerGradArguments<AffinePoints<2, float>, float> arguments = {
+      Modes(), problem.sizes,    problem.data.data(),
+      nullptr, problem.points(), problem.grad_output.data(),
+      nullptr, gpu.data()};
+  Memory<double> workspace = Workspace(ResamplerGradWorkspace(arguments));
+  CHECK(LaunchResamplerGrad(arguments, workspace.data(), false, nullptr) == nullptr);
+  exact.PointsGradientOnCpu(cpu.data());
+  double largest = 0;
+  for (int i = 0; i < 6; ++i) largest = std::max(largest, std::abs(cpu[i]));
+  for (int i = 0; i < 6; ++i) CHECK_NEAR(gpu[i], cpu[i], 3e-7 * largest);
+}
+
+TEST(HalfConvertsEveryNumberThereAndBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    Half half;
+    half.bits = static_cast<uint16_t>(bits);
+    const float value = static_cast<float>(half);
+    const int exponent = static_cast<int>(bits >> 10 & 31),
+              fraction = static_cast<int>(bits & 1023);
+    if (exponent == 31) {
+      CHECK(fraction == 0 ? std::isinf(value) : std::isnan(value));
+    } else {
+      const double expected =
+          exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+      CHECK_NEAR(value, bits & 0x8000 ? -expected : expected, 0);
+    }
+    CHECK(std::isnan(value) || Half(value).bits == bits);
+  }
+}
+
+TEST(HalfRoundsToTheNearestAndTiesToEven) {
+  CHECK(Half(1.0f + 0x1p-11f).bits == 0x3c00);
+  CHECK(Half(1.0f + 0x1.8p-10f).bits == 0x3c02);
+  CHECK(Half(1.0f + 0x1.002p-11f).bits == 0x3c01);
+  CHECK(Half(65519.0f).bits == 0x7bff);
+  CHECK(Half(65520.0f).bits == 0x7c00);
+  CHECK(Half(-1e30f).bits == 0xfc00);
+  CHECK(Half(0x1p-25f).bits == 0);
+  CHECK(Half(0x1.002p-25f).bits == 1);
+  CHECK(Half(-0.0f).bits == 0x8000);
+  CHECK(std::isnan(static_cast<float>(Half(static_cast<float>(kNaN)))));
+}
+
+TEST(BFloat16ConvertsEveryNumberThereAndBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    BFloat16 half;
+    half.bits = static_cast<uint16_t>(bits);
+    const float value = static_cast<float>(half);
+    CHECK(BitCast<uint32_t>(value) == bits << 16);
+    CHECK(std::isnan(value) ? std::isnan(static_cast<float>(BFloat16(value)))
+                            : BFloat16(value).bits == bits);
+  }
+  CHECK(BFloat16(1.0f + 0x1p-8f).bits == 0x3f80);
+  CHECK(BFloat16(1.0f + 0x1.8p-7f).bits == 0x3f82);
+  CHECK(BFloat16(3.4e38f).bits == 0x7f80);
+}
+
+TEST(ADividerDividesExactly) {
+  std::mt19937 rng(1);
+  std::vector<int64_t> divisors = {1,   2,     3,     5,     7,          10,
+                                   641, 65535, 65536, 65537, 0x3fffffff, 0x7fffffff};
+  for (int i = 0; i < 2000; ++i) divisors.push_back((rng() >> (1 + rng() % 30)) + 1);
+  for (const int64_t divisor : divisors) {
+    const Divider<int32_t> narrow(divisor);
+    const Divider<int64_t> wide(divisor);
+    const int64_t most = std::numeric_limits<int32_t>::max();
+    const int64_t multiple = most / divisor * divisor;
+    std::vector<int64_t> dividends = {0, 1, divisor - 1, divisor, multiple - 1, multiple, most};
+    for (int i = 0; i < 200; ++i) dividends.push_back(rng() >> (1 + rng() % 30));
+    for (const int64_t dividend : dividends) {
+      CHECK(narrow.Quotient(static_cast<int32_t>(dividend)) == dividend / divisor);
+      CHECK(wide.Quotient(dividend << 20) == (dividend << 20) / divisor);
+    }
+  }
+}
+
+TEST(ASumOfFloatsKeepsWhatRoundingLoses) {
+  RunningSum<float> sum;
+  for (int i = 0; i < 1000000; ++i) sum.Add(0.1f);
+  CHECK_NEAR(sum.Value(), 1e6 * static_cast<double>(0.1f), 1e-2);
+  sum.Add(static_cast<float>(-kInf));
+  CHECK(sum.Value() == -kInf);
+  sum.Add(static_cast<float>(kInf));
+  CHECK(std::isnan(sum.Value()));
+}
+
+// The machine that runs kernels on the host
+
+void MeetAndAdd(int* sum, int* seen) {
+  atomicAdd(sum, 1);
+  __syncthreads();
+  seen[threadIdx.x] = *sum;
+}
+
+TEST(ABarrierWaitsForAllThreads) {
+  int sum = 0;
+  std::vector<int> seen(96);
+  CHECK(Launch(&MeetAndAdd, 1, 96, nullptr, &sum, seen.data()) == nullptr);
+  for (const int value : seen) CHECK(value == 96);
+}
+
+void Shuffle(int* below, unsigned int* votes) {
+  const int thread = static_cast<int>(threadIdx.x);
+  below[thread] = __shfl_down_sync(0xffffffffu, thread, 2, 8);
+  votes[thread] = __ballot_sync(0xffffffffu, thread % 3 == 0);
+}
+
+TEST(AShuffleReadsTheLaneBelowInItsGroup) {
+  std::vector<int> below(64);
+  std::vector<unsigned int> votes(64);
+  CHECK(Launch(&Shuffle, 1, 64, nullptr, below.data(), votes.data()) == nullptr);
+  for (int i = 0; i < 64; ++i) {
+    CHECK(below[static_cast<size_t>(i)] == (i % 8 < 6 ? i + 2 : i));
+    for (int lane = 0; lane < 32; ++lane) {
+      CHECK((votes[static_cast<size_t>(i)] >> lane & 1) == ((i / 32 * 32 + lane) % 3 == 0));
+    }
+  }
+}
+
+void LeaveAndRead(int* seen) {
+  __shared__ Shared<int> left;
+  if (threadIdx.x == 1) seen[blockIdx.x] = left.value;
+  __syncthreads();
+  if (threadIdx.x == 0) left.value = 7;
+}
+
+TEST(SharedMemoryIsPoisonInEveryBlock) {
+  std::vector<int> seen(3);
+  CHECK(Launch(&LeaveAndRead, 3, 32, nullptr, seen.data()) == nullptr);
+  for (const int value : seen) CHECK(value == -1);
+}
+
+void MeetWithoutTheLast(bool in_warp) {
+  if (threadIdx.x == 63) return;
+  if (in_warp) {
+    __ballot_sync(0xffffffffu, true);
+  } else {
+    __syncthreads();
+  }
+}
+
+// Runs a kernel in a process of its own, and returns what that said before it aborted.
+std::string WordsOfAbortedLaunch(void (*kernel)(bool), bool argument) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    Launch(kernel, 1, 64, nullptr, argument);
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string words;
+  char buffer[256];
+  for (ssize_t count; (count = read(ends[0], buffer, sizeof(buffer))) > 0;) {
+    words.append(buffer, static_cast<size_t>(count));
+  }
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? words : "not aborted: " + words;
+}
+
+TEST(AThreadThatStaysAwayStopsTheProgram) {
+  for (const bool in_warp : {false, true}) {
+    const std::string words = WordsOfAbortedLaunch(&MeetWithoutTheLast, in_warp);
+    CHECK(words == "A barrier or a shuffle was not reached by all of its threads\n");
+  }
+}
+
+TEST(AWrongLaunchIsAnError) {
+  int sum = 0;
+  CHECK(Launch(&MeetAndAdd, 0, 32, nullptr, &sum, &sum) != nullptr);
+  CHECK(Launch(&MeetAndAdd, 1, 2048, nullptr, &sum, &sum) != nullptr);
+}
+
+}  // namespace
+}  // namespace tf_stn
+
+int main() { return tf_stn::RunAllTests(); }

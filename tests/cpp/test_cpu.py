@@ -1,0 +1,133 @@
+"""The CPU's loops for every instruction set: held against cc/core, chosen, and kept apart."""
+
+import concurrent.futures
+import itertools
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+
+import pytest
+from repository import ROOT, compiler, lists_of
+
+SOURCES, ISAS, COMPILE_FLAGS, CPU_FLAGS = lists_of(
+    "setup.py", "CPU_SOURCES", "CPU_ISAS", "COMPILE_FLAGS", "CPU_FLAGS"
+)
+if platform.machine() != "x86_64":
+    ISAS = {"baseline": ISAS["baseline"]}
+SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+BUILDS = {"plain": ["-Werror"], "sanitized": ["-O1", "-g", *SANITIZERS]}
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def build(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def objects(build, tmp_path_factory):
+    """The loops for each instruction set, compiled as setup.py does: a list for each."""
+    folder = tmp_path_factory.mktemp(build)
+
+    def compile_for(task):
+        isa, source = task
+        target = folder / f"{pathlib.Path(source).stem}_{isa}.o"
+        flags = [*COMPILE_FLAGS, *CPU_FLAGS, *BUILDS[build], *ISAS[isa], f"-DTF_STN_ISA={isa}"]
+        command = [*compiler(), *flags, "-I.", "-c", source, "-o", str(target)]
+        subprocess.run(command, check=True, cwd=ROOT)
+        return target
+
+    tasks = [(isa, source) for source in reversed(SOURCES) for isa in ISAS]  # The longest first.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        targets = list(pool.map(compile_for, tasks))
+    return {isa: [t for (i, _), t in zip(tasks, targets, strict=True) if i == isa] for isa in ISAS}
+
+
+@pytest.mark.parametrize("name", ["cpu_test", "cpu_any_test"])
+def test_loops_equal_those_of_core(build, objects, name, tmp_path):
+    """The test itself is without sanitizers: they watch the loops, and all memory they touch."""
+    test_object, program = tmp_path / "test.o", tmp_path / "test"
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
+    command = [*compiler(), *flags, "-c", f"tests/cpp/{name}.cc", "-o", str(test_object)]
+    subprocess.run(command, check=True, cwd=ROOT)
+    files = map(str, [test_object, *itertools.chain(*objects.values())])
+    subprocess.run([*compiler(), *BUILDS[build], *files, "-o", str(program)], check=True)
+    result = subprocess.run([program], capture_output=True, text=True)
+    print(result.stdout)  # Says which instruction sets this processor lacks.
+    assert result.returncode == 0, result.stdout[-10000:] + result.stderr
+
+
+def test_objects_leave_the_linker_nothing_to_share(build, objects):
+    """Of functions that several objects define, the linker keeps one, made for any processor."""
+    if build != "plain":
+        pytest.skip("sanitizers add symbols of their own")
+    for isa, targets in objects.items():
+        command = ["nm", "--demangle", "--defined-only", *map(str, targets)]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        symbols = re.findall(r"^[0-9a-f]+ (\w) (.*)$", lines, re.MULTILINE)
+        # Lower-case letters are local symbols, but for u and v.
+        shared = [name for kind, name in symbols if kind.isupper() or kind in "uvw"]
+        assert len(shared) >= 8
+        for name in shared:
+            assert re.match(rf"(.* )?tf_stn::{isa}::", name), name
+
+
+def run_with(isa, *command):
+    """Runs Python in a process of its own with TF_STN_CPU_ISA, or without if it is None."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_STN_CPU_ISA"}
+    if isa is not None:
+        environment["TF_STN_CPU_ISA"] = isa
+    result = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert result.returncode == 0, result.stdout[-10000:] + result.stderr[-10000:]
+    return result.stdout
+
+
+# Prints what the library has chosen, which it does once.  Without Python's TensorFlow, which
+# takes seconds to start.
+CHOICE = """
+import ctypes, importlib.util, pathlib
+def folder(package): return pathlib.Path(importlib.util.find_spec(package).origin).parent
+framework = folder("tensorflow") / "libtensorflow_framework.so.2"
+ctypes.CDLL(str(framework), ctypes.RTLD_GLOBAL)
+library = ctypes.CDLL(str(folder("tf_stn") / "_tf_stn.so"))
+library.tf_stn_cpu_isa.restype = ctypes.c_char_p
+print(library.tf_stn_cpu_isa().decode())
+"""
+NAMES = ["core", *ISAS]
+
+
+@pytest.fixture(scope="module")
+def best():
+    return run_with(None, "-c", CHOICE).strip()
+
+
+def test_best_instruction_set_is_that_of_the_processor(best):
+    assert best in ISAS
+    if platform.machine() == "x86_64" and pathlib.Path("/proc/cpuinfo").exists():
+        flags = re.search(r"^flags\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+        flags = set(flags.group(1).split())
+        v4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+        v3 = {"avx2", "fma", "f16c", "bmi2"}
+        expected = "baseline" if not v3 <= flags else "avx512" if v4 <= flags else "avx2"
+        assert best == expected
+
+
+@pytest.mark.parametrize("isa", [*NAMES, "avx1024"])
+def test_environment_names_a_lesser_instruction_set(isa, best):
+    is_lesser = isa in NAMES and NAMES.index(isa) <= NAMES.index(best)
+    assert run_with(isa, "-c", CHOICE).strip() == (isa if is_lesser else best)
+
+
+@pytest.mark.parametrize("isa", NAMES[:-1])
+def test_op_equals_the_reference_with_lesser_instruction_sets(isa, best):
+    """All other tests run with the best one."""
+    if NAMES.index(isa) >= NAMES.index(best):
+        pytest.skip(f"this processor has {best} at best")
+    names = ["resampler_forward", "resampler_gradient", "edge_cases", "affine_resampler"]
+    files = [f"tests/ops/test_{name}.py" for name in names]
+    # Graphs are none of the loops' business.
+    run_with(isa, "-m", "pytest", "-q", "-k", "not graph", *files)

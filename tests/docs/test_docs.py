@@ -1,0 +1,107 @@
+"""Every example in a docstring, in the README and in the pages of docs runs."""
+
+import doctest
+import re
+import subprocess
+import sys
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+import tensorflow as tf
+from page_examples import run_examples
+from repository import ROOT
+
+import tf_stn
+from tf_stn import callbacks, transformations, visualize
+from tf_stn.__main__ import OPS
+from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+MODULES = ("callbacks", "transformations", "visualize")
+PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
+PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
+PUBLIC += [transformations.Projective.parameters_of_corners]
+PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
+PUBLIC += [visualize.outline, visualize.mesh]
+SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
+SAMPLING += [tf_stn.SpatialTransformer]
+
+
+@pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)
+def test_docstring_example_runs(item):
+    names = {"tf": tf, "tf_stn": tf_stn, "keras": keras, "np": np}
+    (test,) = doctest.DocTestFinder(recurse=False).find(item, item.__name__, globs=names)
+    assert test.examples, "there is no example"
+    result = doctest.DocTestRunner().run(test)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("item", SAMPLING, ids=lambda item: item.__name__)
+def test_docstring_has_every_section(item):
+    sections = ("Args:", "Gradients:", "Raises:", "Reference:")
+    assert all(f"\n    {section}" in item.__doc__ for section in sections)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "keras2.md"])
+def test_examples_of_a_page_run(page):
+    run_examples(page)  # That of Keras 2 in an environment of its own, in only_keras2.py.
+
+
+def test_pages_name_every_mode():
+    text = (ROOT / "docs/sampling.md").read_text()
+    for mode in (*INTERPOLATIONS, *PADDINGS):
+        assert f'| `"{mode}"`' in text
+
+
+def test_picture_of_the_modes_is_drawn(tmp_path):
+    script = ROOT / "examples/sampling_modes.py"
+    command = [sys.executable, script, "--output", tmp_path, "--size", "24"]
+    subprocess.run(command, check=True, capture_output=True)
+    picture = matplotlib.image.imread(tmp_path / "sampling.png")[..., :3]
+    is_orange = (np.abs(picture - [1.0, 0.65, 0.0]) < 0.1).all(axis=-1)
+    assert is_orange.sum() > 15 * 100  # An outline in each of the photos.
+    assert (ROOT / "docs/sampling.png").stat().st_size < 300_000
+
+
+def test_picture_of_the_transformations_is_drawn(tmp_path):
+    script = ROOT / "examples/draw_transformations.py"
+    subprocess.run([sys.executable, script, "--output", tmp_path], check=True, capture_output=True)
+    picture, kept = (
+        matplotlib.image.imread(folder / "visualize.png")[..., :3]
+        for folder in (tmp_path, ROOT / "docs")
+    )
+    assert picture.shape == kept.shape
+    assert np.abs(picture - kept).mean() < 0.02  # Fonts and colours in the file may differ.
+    assert (ROOT / "docs/visualize.png").stat().st_size < 200_000
+
+
+def test_readme_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    exec(example, names)
+    assert isinstance(names["model"], keras.Model)
+    assert np.all(np.isfinite(names["model"](tf.zeros([1, 42, 42, 1]))))
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}" for page in PAGES)])
+def test_files_that_a_page_links_to_exist(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
+    assert links
+    for path in links:
+        assert ((ROOT / page).parent / path).exists(), path
+
+
+def test_paths_in_the_readme_exist():
+    paths = re.findall(r"^\| `([^`]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert paths
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_what_the_package_prints_of_itself_names_every_op():
+    sources = (path.read_text() for path in (ROOT / "cc/ops").glob("*.cc"))
+    registered = [name for text in sources for name in re.findall(r'REGISTER_OP\("(.*?)"\)', text)]
+    assert registered
+    assert sorted(OPS) == sorted(registered)

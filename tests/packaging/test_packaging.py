@@ -1,0 +1,196 @@
+"""The package as a whole: what it exports, what it was built for, what its files agree on."""
+
+import ast
+import importlib.metadata
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from repository import ROOT, lists_of
+
+import tf_stn
+from tf_stn import _build_info, _library
+
+
+def test_setup_and_bazel_build_the_same_files_in_the_same_way():
+    names = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
+    names += ("COMPILE_FLAGS", "CPU_ISAS", "CPU_FLAGS", "CUDA_FLAGS")
+    assert lists_of("setup.py", *names) == lists_of("BUILD", *names)
+
+
+def test_every_source_file_is_listed():
+    lists = lists_of("setup.py", "SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
+    files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
+    assert sorted(source for sources in lists for source in sources) == sorted(files)
+
+
+def test_public_names():
+    assert sorted(tf_stn.__all__) == [
+        "SpatialTransformer",
+        "affine_grid",
+        "affine_resampler",
+        "callbacks",
+        "distance_outside",
+        "fraction_outside",
+        "library_path",
+        "resampler",
+        "transformations",
+        "visualize",
+    ]
+    assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
+
+
+def test_version_is_that_of_the_distribution_and_of_the_changelog():
+    assert importlib.metadata.version("tf-stn") == tf_stn.__version__
+    assert f"## {tf_stn.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_distribution_requires_numpy_alone():
+    requirements = importlib.metadata.requires("tf-stn")
+    assert [r for r in requirements if "extra ==" not in r] == ["numpy>=1.26"]
+    extras = importlib.metadata.metadata("tf-stn").get_all("Provides-Extra")
+    assert {"cpu", "gpu", "demo", "dev", "visualize"} <= set(extras)
+
+
+def test_extras_install_the_tensorflow_it_was_built_for():
+    requirements = importlib.metadata.requires("tf-stn")
+    minor = _build_info.TENSORFLOW
+    assert f'tensorflow-cpu=={minor}.*; extra == "cpu"' in requirements
+    assert f'tensorflow[and-cuda]=={minor}.*; extra == "gpu"' in requirements
+
+
+def test_package_is_marked_as_typed():
+    assert (pathlib.Path(tf_stn.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("running", ["2.21.0", "2.21.1", "2.21.0-rc1"])
+def test_every_patch_of_the_minor_it_was_built_for_is_accepted(running):
+    _library.check_tensorflow("2.21", running)
+
+
+@pytest.mark.parametrize("running", ["2.20.0", "2.22.0", "2.2.1", "3.0.0"])
+def test_another_minor_is_refused_with_both_versions_and_the_remedy(running):
+    with pytest.raises(ImportError) as error:
+        _library.check_tensorflow("2.21", running)
+    assert "built for TensorFlow 2.21" in str(error.value)
+    assert f"TensorFlow {running}" in str(error.value)
+    assert "pip install 'tensorflow" in str(error.value)
+    assert "--no-build-isolation" in str(error.value)
+    assert "==2.21.*'" in str(error.value)
+
+
+def import_with(patch):
+    """Imports tf_stn in a fresh process after `patch`; returns what that printed as its error."""
+    script = f"{patch}\nimport tf_stn"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_import_under_another_tensorflow_fails_before_loading():
+    patch = "import tensorflow as tf; tf.__version__ = '2.4.1'; tf.load_op_library = None"
+    error = import_with(patch)
+    assert "ImportError: tf_stn was built for TensorFlow" in error
+    assert "2.4.1" in error
+
+
+def test_import_without_tensorflow_says_what_to_install():
+    error = import_with("import sys; sys.modules['tensorflow'] = None")
+    assert "pip install tensorflow-cpu" in error
+
+
+def test_import_without_the_compiled_part_says_how_to_build_it():
+    error = import_with("import sys; sys.modules['tf_stn._build_info'] = None")
+    assert "The compiled part of tf_stn is missing" in error
+    assert "pip install" in error
+
+
+def test_import_without_the_library_file_says_how_to_build_it(tmp_path):
+    patch = "import pathlib; pathlib.Path.exists = lambda path: path.suffix != '.so'"
+    assert "The compiled part of tf_stn is missing" in import_with(patch)
+
+
+def test_library_that_cannot_be_loaded_is_an_import_error_with_the_remedy():
+    error = import_with(
+        "import tensorflow as tf\n"
+        "def fail(path): raise tf.errors.NotFoundError(None, None, 'undefined symbol: _ZN4absl')\n"
+        "tf.load_op_library = fail"
+    )
+    assert "ImportError: TensorFlow 2." in error
+    assert "undefined symbol: _ZN4absl" in error
+    assert "pip install --no-build-isolation" in error
+
+
+def test_functions_work_where_keras_cannot_be_imported():
+    script = """
+import sys
+sys.modules["keras"] = None  # As if it were not installed.
+import tensorflow as tf, tf_stn
+assert tf_stn.resampler(tf.ones([1, 2, 2, 1]), [[[0.5, 0.5]]]) == 1
+try:
+    tf_stn.SpatialTransformer
+except ImportError as error:
+    print(error)
+else:
+    raise AssertionError("the layer was imported")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_is_for_people_is_imported_when_it_is_used():
+    script = """
+import sys, tf_stn
+lazy = {"tf_stn.callbacks", "tf_stn.visualize"}
+assert not lazy & set(sys.modules)
+tf_stn.visualize, tf_stn.callbacks
+assert lazy < set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'tf_stn' has no attribute 'spatial_transformer'"):
+        tf_stn.spatial_transformer  # noqa: B018
+
+
+def test_library_is_loaded_once_even_from_many_threads():
+    script = """
+import concurrent.futures, importlib, tensorflow as tf
+calls, load = [], tf.load_op_library
+tf.load_op_library = lambda path: calls.append(path) or load(path)
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    modules = list(pool.map(importlib.import_module, ["tf_stn"] * 8))
+assert len(calls) == 1 and len(set(map(id, modules))) == 1, calls
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_library_shows_nothing_of_cuda_and_needs_no_driver():
+    """Symbols of its CUDA runtime could be taken for those of TensorFlow's own."""
+    library = pathlib.Path(tf_stn.__file__).parent / "_tf_stn.so"
+
+    def lines(*command):
+        text = subprocess.run([*command, library], check=True, capture_output=True, text=True)
+        return text.stdout.splitlines()
+
+    exported = [line.split()[-1] for line in lines("nm", "-D", "--defined-only")]
+    assert not [name for name in exported if re.search(r"^_*(cuda|cu[A-Z]|nv|fatbin)", name)]
+    needed = [line for line in lines("readelf", "-d") if "NEEDED" in line]
+    assert any("libtensorflow_framework" in line for line in needed)
+    assert not [line for line in needed if "cuda" in line]
+
+
+def test_dependencies_point_in_one_direction():
+    """From layers to transformations, grids, resampler and _library, never upwards."""
+    order = ["_library", "_keras", "resampler", "grids", "gradients", "affine_resampler", "outside"]
+    order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
+    order += ["__init__", "__main__"]
+    for path in (ROOT / "tf_stn").glob("*.py"):
+        if path.stem == "_build_info":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("tf_stn."):
+                imported = node.module.split(".")[1]
+                assert order.index(imported) < order.index(path.stem), f"{path.stem}: {imported}"

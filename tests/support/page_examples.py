@@ -1,0 +1,20 @@
+"""Runs the examples of a page of docs."""
+
+import doctest
+import re
+
+import migration_page
+from repository import ROOT
+
+
+def run_examples(page):
+    """In one session, as a reader would who starts at the top."""
+    text = (ROOT / "docs" / page).read_text()
+    sessions = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
+    # Those of the page on migration are run in pairs, by test_migration.py.
+    pairs = migration_page.pairs() if page == migration_page.PAGE.name else []
+    assert len(sessions) + 2 * len(pairs) == text.count("```") // 2, "there is code that is not run"
+    names = {"__name__": __name__}  # TensorFlow looks for the module of functions that it rewrites.
+    test = doctest.DocTestParser().get_doctest("\n".join(sessions), names, page, page, 0)
+    assert test.examples, "there is no example"
+    assert doctest.DocTestRunner().run(test).failed == 0
