@@ -182,6 +182,18 @@ def test_library_shows_nothing_of_cuda_and_needs_no_driver():
     assert not [line for line in needed if "cuda" in line]
 
 
+def test_contributors_are_told_which_tests_cover_what():
+    """Paths of tests exist, and the table of what tests a change has every folder of tests."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (table,) = re.findall(r"^\| a change of .*?\n\n", page, re.DOTALL | re.MULTILINE)
+    paths = re.findall(r"`((?:\w+/)*[\w.]+/?)`", table)
+    assert len(paths) > 80
+    for path in [*paths, *re.findall(r"\btests/[\w./]*\w", page)]:
+        assert (ROOT / path).exists(), path
+    folders = {f"tests/{path.parent.name}" for path in ROOT.glob("tests/*/test_*.py")}
+    assert folders == {"/".join(p.split("/")[:2]) for p in paths if p.startswith("tests/")}
+
+
 def test_dependencies_point_in_one_direction():
     """From layers to transformations, grids, resampler and _library, never upwards."""
     order = ["_library", "_keras", "resampler", "grids", "gradients", "affine_resampler", "outside"]
