@@ -11,7 +11,8 @@ PEER_PYTHON ?= python3.11
 MINORS ?= 2.16 2.17 2.18 2.19 2.20 2.21
 
 bin := $(VENV)/bin
-cc_files := $(wildcard cc/*/*.h cc/*/*.cc tests/cpp/*.h tests/cpp/*.cc)
+cc_sources := $(shell find cc -name '*.h' -o -name '*.cc')
+cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
@@ -42,7 +43,7 @@ test: $(VENV)/installed
 test-large: $(VENV)/installed
 	$(bin)/python -m pytest -m large -rs tests/ops/test_large.py $(PYTEST_ARGUMENTS)
 
-# Each property of that many problems, 200 times as many for the C++ loops, and other ones in every
+# Each property of that many problems, 20 times as many for the C++ loops, and other ones in every
 # run. One that fails is printed, smaller, with how to try it again.
 FUZZ_EXAMPLES ?= 3000
 
@@ -124,7 +125,7 @@ $(VENV)/tensorflow-$(TENSORFLOW):
 	touch $@
 
 $(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tools/toolchain.py tf_stn/__init__.py \
-		$(wildcard cc/*/*)
+		$(cc_sources)
 	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev,examples]'
 	$(bin)/python -m pip install --quiet --no-deps 'tf_keras==$(TENSORFLOW).*'
 	touch $@

@@ -35,82 +35,88 @@ DEFAULT_TENSORFLOW = "2.21"
 
 # Kept equal to those in BUILD by a test.
 SOURCES = [
-    "cc/kernels/affine_resampler_kernels.cc",
-    "cc/kernels/resampler_cpu_choice.cc",
-    "cc/kernels/resampler_grad_grad_kernels.cc",
+    "cc/kernels/cpu/loops.cc",
+    "cc/kernels/cpu/plain.cc",
+    "cc/kernels/cpu/run.cc",
     "cc/kernels/resampler_kernels.cc",
     "cc/ops/affine_resampler_ops.cc",
     "cc/ops/resampler_ops.cc",
 ]
 # Compiled once for each instruction set.
 CPU_SOURCES = [
-    "cc/kernels/resampler_cpu.cc",
-    "cc/kernels/resampler_cpu_any.cc",
-    "cc/kernels/resampler_cpu_second_order.cc",
+    "cc/kernels/cpu/simd/bilinear.cc",
+    "cc/kernels/cpu/simd/bilinear_second_order.cc",
+    "cc/kernels/cpu/simd/separable.cc",
 ]
 CPU_ISAS = {
     "baseline": [],
     "avx2": ["-march=x86-64-v3"],
     "avx512": ["-march=x86-64-v4"],
 }
-# Vectors wider than the instruction set's are passed to functions that are inlined, g++ 12
-# mistakes the undefined parts of its own intrinsics for ours, and exceptions bring symbols that
-# objects would share.
+# Vectors wider than the instruction set's are passed to functions that are inlined; g++ 12 takes
+# the undefined parts of its own intrinsics for ours; clang does not know all of these warnings; and
+# exceptions bring symbols that objects would share.
 CPU_FLAGS = [
     "-fno-exceptions",
     "-Wno-psabi",
     "-Wno-maybe-uninitialized",
+    "-Wno-uninitialized",
+    "-Wno-unknown-warning-option",
 ]
 CUDA_SOURCES = [
-    "cc/kernels/resampler_gpu.cu.cc",
-    "cc/kernels/resampler_any_gpu.cu.cc",
-    "cc/kernels/resampler_any_ordered_gpu.cu.cc",
-    "cc/kernels/resampler_grad_gpu.cu.cc",
-    "cc/kernels/resampler_any_grad_gpu.cu.cc",
-    "cc/kernels/resampler_grad_grad_gpu.cu.cc",
+    "cc/kernels/gpu/gradient.cu.cc",
+    "cc/kernels/gpu/ordered_gradient.cu.cc",
+    "cc/kernels/gpu/sample.cu.cc",
+    "cc/kernels/gpu/second_order.cu.cc",
 ]
 HEADERS = [
-    "cc/core/coordinates.h",
-    "cc/core/half.h",
+    "cc/core/call.h",
     "cc/core/interpolation.h",
     "cc/core/modes.h",
+    "cc/core/numbers.h",
     "cc/core/padding.h",
+    "cc/core/pixel_types.h",
+    "cc/core/plain_loops.h",
+    "cc/core/points.h",
     "cc/core/portability.h",
-    "cc/core/resample.h",
     "cc/core/shapes.h",
     "cc/core/stencil.h",
-    "cc/kernels/cpu_axes.h",
-    "cc/kernels/cpu_blocks.h",
-    "cc/kernels/cpu_cubic.h",
-    "cc/kernels/cpu_gradients.h",
-    "cc/kernels/cpu_passes.h",
-    "cc/kernels/cpu_pixels.h",
-    "cc/kernels/cpu_sample.h",
-    "cc/kernels/cpu_second_order.h",
-    "cc/kernels/cpu_stencils.h",
-    "cc/kernels/cpu_vectors.h",
-    "cc/kernels/cuda.h",
-    "cc/kernels/divide_work.h",
-    "cc/kernels/divider.h",
-    "cc/kernels/functors.h",
-    "cc/kernels/functors_any.h",
-    "cc/kernels/functors_bilinear.h",
-    "cc/kernels/functors_core.h",
-    "cc/kernels/functors_cpu.h",
-    "cc/kernels/functors_gpu.h",
-    "cc/kernels/gpu_any.h",
-    "cc/kernels/gpu_gradient.h",
-    "cc/kernels/gpu_launch.h",
-    "cc/kernels/gpu_ordered_gradient.h",
-    "cc/kernels/gpu_pixels.h",
-    "cc/kernels/gpu_points.h",
-    "cc/kernels/gpu_rows.h",
-    "cc/kernels/gpu_sums.h",
-    "cc/kernels/op_support.h",
-    "cc/kernels/resampler.h",
-    "cc/kernels/resampler_cpu.h",
-    "cc/kernels/share_work.h",
-    "cc/kernels/shared_work.h",
+    "cc/kernels/cpu/bands.h",
+    "cc/kernels/cpu/choose.h",
+    "cc/kernels/cpu/division.h",
+    "cc/kernels/cpu/gradients.h",
+    "cc/kernels/cpu/host.h",
+    "cc/kernels/cpu/huge_pages.h",
+    "cc/kernels/cpu/isa.h",
+    "cc/kernels/cpu/loops.h",
+    "cc/kernels/cpu/run.h",
+    "cc/kernels/cpu/simd/axes.h",
+    "cc/kernels/cpu/simd/bilinear.h",
+    "cc/kernels/cpu/simd/bilinear_stencils.h",
+    "cc/kernels/cpu/simd/blocks.h",
+    "cc/kernels/cpu/simd/four_taps.h",
+    "cc/kernels/cpu/simd/gradients.h",
+    "cc/kernels/cpu/simd/passes.h",
+    "cc/kernels/cpu/simd/pixels.h",
+    "cc/kernels/cpu/simd/points.h",
+    "cc/kernels/cpu/simd/sample.h",
+    "cc/kernels/cpu/simd/second_order.h",
+    "cc/kernels/cpu/simd/separable.h",
+    "cc/kernels/cpu/simd/vectors.h",
+    "cc/kernels/cpu/threads.h",
+    "cc/kernels/device.h",
+    "cc/kernels/gpu/bands.h",
+    "cc/kernels/gpu/cuda.h",
+    "cc/kernels/gpu/fast_division.h",
+    "cc/kernels/gpu/launch.h",
+    "cc/kernels/gpu/launchers.h",
+    "cc/kernels/gpu/pixels.h",
+    "cc/kernels/gpu/sums.h",
+    "cc/kernels/gpu/tap_lines.h",
+    "cc/kernels/gpu/tiles.h",
+    "cc/kernels/op_inputs.h",
+    "cc/kernels/point_inputs.h",
+    "cc/ops/attributes.h",
     "cc/ops/shape_functions.h",
 ]
 COMPILE_FLAGS = [
@@ -184,7 +190,8 @@ class BuildLibrary(build_ext):
             units += [(source, "", self.device_command(cuda)) for source in CUDA_SOURCES]
         objects, commands = [], []
         for source, isa, command in reversed(units):  # What takes longest comes first.
-            objects.append(str(folder / f"{pathlib.Path(source).stem}{isa}.o"))
+            name = source.removesuffix(".cc").replace("/", "_")
+            objects.append(str(folder / f"{name}{isa}.o"))
             commands.append([*command, "-c", source, "-o", objects[-1]])
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.execute_command, commands))

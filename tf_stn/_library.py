@@ -22,7 +22,7 @@ PACKAGE = pathlib.Path(__file__).parent
 LIBRARY = PACKAGE / "_tf_stn.so"
 # From the plain loops that all others are compared with to the fastest. TF_STN_CPU_ISA in the
 # environment forces one that is lower than the processor's.
-CPU_ISAS = ("core", "baseline", "avx2", "avx512")
+CPU_ISAS = ("plain", "baseline", "avx2", "avx512")
 REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
 
 

@@ -1,69 +1,47 @@
-// Interpolation along one axis: which pixels a coordinate reads, and how much
-// of each.  A policy is a stateless struct with
+// Interpolation along one axis: which pixels a coordinate reads, and how much of each.
 //
-//   kTaps                       the number of neighbouring pixels it reads,
-//   Locate(x, &index, &t)       the first of them, and where x lies among them, and
-//   Derivative(k, order, t)     d^order w_k / dx^order, of which order 0 is the weight.
+// A policy is a stateless struct with
 //
-// For every finite x the weights sum to one and their derivatives to zero; for a
-// NaN all are NaN or zero, with at least one NaN among those of each order.
-// An index may lie outside the image: padding.h decides what is found there.
+//   kTaps                    the number of neighbouring pixels it reads,
+//   Locate(x, &index, &t)    the index of the first of them, and where x lies among them, and
+//   Derivative(k, order, t)  d^order w_k / dx^order; order 0 is the weight.
+//
+// Coordinates are numbers or vectors of numbers.  For every finite x the weights sum to one and
+// their derivatives to zero; for a NaN all are NaN or zero, with at least one NaN among those of
+// each order.  An index may lie outside the image: padding.h decides what is read there.  To add
+// an interpolation, write it here and add it to the list below.
 
 #ifndef TF_STN_CC_CORE_INTERPOLATION_H_
 #define TF_STN_CC_CORE_INTERPOLATION_H_
 
 #include <cstdint>
-#include <type_traits>
-#include <utility>
 
+#include "cc/core/numbers.h"
 #include "cc/core/portability.h"
 
 namespace tf_stn {
 
-// Index is int64_t, or int32_t where no image has 2^29 elements.
-template <typename Real, typename Index = int64_t>
-struct Tap {
-  Index index;
-  Real weight;
-  Real slope;
-  Real curvature;
-};
-
-// Pulls in coordinates too far out to be an index, because casting them would
-// be undefined.  No image is that large, so they stay outside.  A NaN passes.
+// Limits coordinates that are too large to be an index, because casting them would be undefined.
+// No image is that large, so they stay outside.  A NaN passes.
 template <typename Index, typename Real>
 TF_STN_HD inline Real Bounded(Real x) {
   constexpr Real kFar = static_cast<Real>(sizeof(Index) == 8 ? int64_t{1} << 60 : (1 << 30) + 1024);
   return x < -kFar ? -kFar : x > kFar ? kFar : x;
 }
 
-// Returns floor(x) of a bounded coordinate, and 0 for a NaN.  By truncation,
-// since std::floor is a call to a library where there is no instruction for it.
-template <typename Index, typename Real>
-TF_STN_HD inline Index FloorIndex(Real x) {
-  if (!(x == x)) return 0;
-  const Index truncated = static_cast<Index>(x);
-  return x < static_cast<Real>(truncated) ? truncated - 1 : truncated;
-}
-
-// The type of the numbers in t, which may also be a vector of them.
-template <typename Real, typename = void>
-struct ScalarOf {
-  using type = Real;
-};
-
-template <typename Vector>
-struct ScalarOf<Vector, std::void_t<decltype(std::declval<Vector>()[0])>> {
-  using type = std::decay_t<decltype(std::declval<Vector>()[0])>;
-};
-
-template <typename Real>
-using ScalarType = typename ScalarOf<Real>::type;
-
-// A number that does not depend on t, unless t is a NaN.
+// Returns a number that does not depend on t, unless t is a NaN.
 template <typename Real>
 TF_STN_HD inline Real Constant(ScalarType<Real> value, Real t) {
   return value + (t - t);
+}
+
+// Splits a coordinate into its floor, which is returned, and the rest, which is written to `t`.
+// Of a NaN they are 0 and NaN.
+template <typename Index, typename Real>
+TF_STN_HD inline Index SplitCoordinate(const Real& x, Real* t) {
+  const Index floor = Arithmetic<Real, Index>::Floor(x);
+  *t = x - Arithmetic<Real, Index>::ToReal(floor);
+  return floor;
 }
 
 // Reads the nearest pixel; of two that are as near, the one of even index, as
@@ -72,11 +50,11 @@ struct Nearest {
   static constexpr int kTaps = 1;
 
   template <typename Real, typename Index>
-  TF_STN_HD static void Locate(Real x, Index* index, Real* t) {
-    const Index floor = FloorIndex<Index>(x);
-    *t = x - static_cast<Real>(floor);
-    const bool is_upper = *t > Real(0.5) || (*t == Real(0.5) && floor % 2 != 0);
-    *index = is_upper ? floor + 1 : floor;
+  TF_STN_HD static void Locate(const Real& x, Index* index, Real* t) {
+    constexpr auto kHalf = static_cast<ScalarType<Real>>(0.5);
+    const Index floor = SplitCoordinate<Index>(x, t);
+    const auto is_upper = (*t > kHalf) | ((*t == kHalf) & ((floor & 1) != 0));
+    *index = Select(is_upper, floor + 1, floor);
   }
 
   template <typename Real>
@@ -91,9 +69,8 @@ struct Linear {
   static constexpr int kTaps = 2;
 
   template <typename Real, typename Index>
-  TF_STN_HD static void Locate(Real x, Index* index, Real* t) {
-    *index = FloorIndex<Index>(x);
-    *t = x - static_cast<Real>(*index);
+  TF_STN_HD static void Locate(const Real& x, Index* index, Real* t) {
+    *index = SplitCoordinate<Index>(x, t);
   }
 
   template <typename Real>
@@ -112,10 +89,8 @@ struct Cubic {
   static constexpr int kTaps = 4;
 
   template <typename Real, typename Index>
-  TF_STN_HD static void Locate(Real x, Index* index, Real* t) {
-    const Index floor = FloorIndex<Index>(x);
-    *index = floor - 1;
-    *t = x - static_cast<Real>(floor);
+  TF_STN_HD static void Locate(const Real& x, Index* index, Real* t) {
+    *index = SplitCoordinate<Index>(x, t) - 1;
   }
 
   // In forms that are exactly 0 and 1 on a pixel centre.
@@ -144,19 +119,10 @@ struct Cubic {
   }
 };
 
-// Writes the taps of a coordinate: their derivatives of this order as weights, of the
-// next one as slopes, and of the one after that as curvatures.
-template <typename Interpolation, typename Real, typename Index>
-TF_STN_HD inline void FindTaps(Real x, int order, Tap<Real, Index>* taps) {
-  Index index;
-  Real t;
-  Interpolation::Locate(Bounded<Index>(x), &index, &t);
-  for (int k = 0; k < Interpolation::kTaps; ++k) {
-    taps[k] = {index + k, Interpolation::Derivative(k, order, t),
-               Interpolation::Derivative(k, order + 1, t),
-               Interpolation::Derivative(k, order + 2, t)};
-  }
-}
+// All interpolations: the policy and its public name.  Everything that lists interpolations is made
+// from this.
+#define TF_STN_FOR_EACH_INTERPOLATION(visit) \
+  visit(Nearest, "nearest") visit(Linear, "linear") visit(Cubic, "cubic")
 
 }  // namespace tf_stn
 

@@ -1,20 +1,68 @@
-// Names of modes to policies: the only switch of the project.
+// Modes as values: enumerators, names and switches, made from the lists of interpolation.h and
+// padding.h.
 
 #ifndef TF_STN_CC_CORE_MODES_H_
 #define TF_STN_CC_CORE_MODES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "cc/core/interpolation.h"
+#include "cc/core/numbers.h"
 #include "cc/core/padding.h"
 #include "cc/core/portability.h"
 #include "cc/core/stencil.h"
 
 namespace tf_stn {
 
-enum class InterpolationMode { kNearest, kLinear, kCubic };
-enum class PaddingMode { kZeros, kBorder, kReflect, kSymmetric, kWrap };
+#define TF_STN_ENUMERATOR(Policy, ...) k##Policy,
+#define TF_STN_NAME(Policy, name, ...) name,
+#define TF_STN_TAPS(Policy, ...) Policy::kTaps,
+#define TF_STN_REPEATS(Policy, ...) Policy::kRepeats,
+
+enum class InterpolationMode { TF_STN_FOR_EACH_INTERPOLATION(TF_STN_ENUMERATOR) };
+enum class PaddingMode { TF_STN_FOR_EACH_PADDING(TF_STN_ENUMERATOR) };
+
+inline constexpr std::string_view kInterpolationNames[] = {
+    TF_STN_FOR_EACH_INTERPOLATION(TF_STN_NAME)};
+inline constexpr std::string_view kPaddingNames[] = {TF_STN_FOR_EACH_PADDING(TF_STN_NAME)};
+
+// Taps along an axis.
+inline constexpr int TapsOf(InterpolationMode mode) {
+  constexpr int kTaps[] = {TF_STN_FOR_EACH_INTERPOLATION(TF_STN_TAPS)};
+  return kTaps[static_cast<int>(mode)];
+}
+
+// The most taps that an interpolation has along an axis.
+inline constexpr int kMostTaps = [] {
+  int most = 0;
+  for (const int taps : {TF_STN_FOR_EACH_INTERPOLATION(TF_STN_TAPS)}) {
+    most = taps > most ? taps : most;
+  }
+  return most;
+}();
+
+// See padding.h.
+inline constexpr bool Repeats(PaddingMode mode) {
+  constexpr bool kRepeats[] = {TF_STN_FOR_EACH_PADDING(TF_STN_REPEATS)};
+  return kRepeats[static_cast<int>(mode)];
+}
+
+#undef TF_STN_ENUMERATOR
+#undef TF_STN_NAME
+#undef TF_STN_TAPS
+#undef TF_STN_REPEATS
+
+// Sets `mode` to the enumerator of a name.  Returns false, and leaves it alone, if there is none.
+template <typename Mode, size_t kCount>
+bool ParseMode(const std::string_view (&names)[kCount], std::string_view name, Mode* mode) {
+  for (size_t i = 0; i < kCount; ++i) {
+    if (names[i] == name) return *mode = static_cast<Mode>(i), true;
+  }
+  return false;
+}
 
 struct Modes {
   InterpolationMode interpolation = InterpolationMode::kLinear;
@@ -31,44 +79,23 @@ struct Modes {
   }
 };
 
-// Each Parse returns false, and leaves its result alone, on an unknown name.
-inline bool ParseInterpolation(std::string_view name, InterpolationMode* mode) {
-  if (name == "nearest") return *mode = InterpolationMode::kNearest, true;
-  if (name == "linear") return *mode = InterpolationMode::kLinear, true;
-  if (name == "cubic") return *mode = InterpolationMode::kCubic, true;
-  return false;
-}
-
-inline bool ParsePadding(std::string_view name, PaddingMode* mode) {
-  if (name == "zeros") return *mode = PaddingMode::kZeros, true;
-  if (name == "border") return *mode = PaddingMode::kBorder, true;
-  if (name == "reflect") return *mode = PaddingMode::kReflect, true;
-  if (name == "symmetric") return *mode = PaddingMode::kSymmetric, true;
-  if (name == "wrap") return *mode = PaddingMode::kWrap, true;
-  return false;
-}
-
-// A padding that is known when running: indices inside the image, which are most,
-// never come to the switch.
+// A padding that is known at run time.  Indices that are all inside the image, which is the rule,
+// do not reach the switch.
 struct AnyPadding {
   PaddingMode mode;
 
   template <typename Index>
-  TF_STN_HD Index Resolve(Index index, Index size) const {
-    if (0 <= index && index < size) return index;
+  TF_STN_HD Index Resolve(const Index& index, ScalarType<Index> size) const {
+    const auto is_outside = (index < 0) | (index >= size);
+    if (!AnyLane<std::decay_t<decltype(is_outside)>>::Holds(is_outside)) return index;
     switch (mode) {
-      case PaddingMode::kZeros:
-        return kReadsAsZero;
-      case PaddingMode::kBorder:
-        return Border::Resolve(index, size);
-      case PaddingMode::kReflect:
-        return Reflect::Resolve(index, size);
-      case PaddingMode::kSymmetric:
-        return Symmetric::Resolve(index, size);
-      case PaddingMode::kWrap:
-        return Wrap::Resolve(index, size);
+#define TF_STN_CASE(Policy, ...) \
+  case PaddingMode::k##Policy:   \
+    return Policy::Resolve(index, size);
+      TF_STN_FOR_EACH_PADDING(TF_STN_CASE)
+#undef TF_STN_CASE
     }
-    return kReadsAsZero;
+    return index;
   }
 };
 
@@ -78,33 +105,29 @@ struct TypeTag {
   using type = T;
 };
 
-// Calls visit(TypeTag<Stencil<...>>, rules) with the stencil of an interpolation that takes
-// all other modes as they run, and with what it is made by.
-template <int Rank, typename Real, typename Index = int64_t, typename Visit>
-void VisitAnyStencil(const Modes& modes, const Visit& visit) {
-  const auto visit_any = [&](auto tag) {
-    using Any = Stencil<Rank, typename decltype(tag)::type, AnyPadding, Real, Index, Orders<Rank>>;
-    typename Any::Rules rules{{modes.padding}, {}};
-    for (int d = 0; d < Rank; ++d) rules.orders.of[d] = modes.derivative[d];
-    visit(TypeTag<Any>(), rules);
-  };
-  switch (modes.interpolation) {
-    case InterpolationMode::kNearest:
-      return visit_any(TypeTag<Nearest>());
-    case InterpolationMode::kLinear:
-      return visit_any(TypeTag<Linear>());
-    case InterpolationMode::kCubic:
-      return visit_any(TypeTag<Cubic>());
+// Calls visit(TypeTag<Interpolation>) with the policy of a mode.
+template <typename Visit>
+void VisitInterpolation(InterpolationMode mode, const Visit& visit) {
+  switch (mode) {
+#define TF_STN_CASE(Policy, ...)     \
+  case InterpolationMode::k##Policy: \
+    return visit(TypeTag<Policy>());
+    TF_STN_FOR_EACH_INTERPOLATION(TF_STN_CASE)
+#undef TF_STN_CASE
   }
 }
 
-// The same, but linear interpolation with zeros outside, by which most networks are
-// trained, has a stencil of its own.
+// Calls visit(TypeTag<Stencil>, rules) with the stencil of these modes that has the interpolation
+// as a type and takes all other modes at run time, and with the rules to construct it by.
 template <int Rank, typename Real, typename Index = int64_t, typename Visit>
 void VisitStencil(const Modes& modes, const Visit& visit) {
-  if (!modes.is_linear_with_zeros()) return VisitAnyStencil<Rank, Real, Index>(modes, visit);
-  using LinearWithZeros = Stencil<Rank, Linear, Zeros, Real, Index>;
-  visit(TypeTag<LinearWithZeros>(), typename LinearWithZeros::Rules());
+  VisitInterpolation(modes.interpolation, [&](auto tag) {
+    using General =
+        Stencil<Rank, typename decltype(tag)::type, AnyPadding, Real, Index, Orders<Rank>>;
+    typename General::Rules rules{{modes.padding}, {}};
+    for (int d = 0; d < Rank; ++d) rules.orders.of[d] = modes.derivative[d];
+    visit(TypeTag<General>(), rules);
+  });
 }
 
 }  // namespace tf_stn

@@ -1,20 +1,20 @@
-// The pixels that one sample point reads: the tensor product of its taps along
-// each axis.
+// The pixels that one sample point reads: the tensor product of its taps along each axis.
 //
 //   value            =  sum_k  weight(k)    * pixel(offset(k))
 //   d value / d x_d  =  sum_k  slope(k, d)  * pixel(offset(k))
 //   d value / d data =         weight(k)    at offset(k)
 //
-// A stencil may itself be one of derivatives, of some order along each axis: then
-// these are the weights, and all else is as above.  So the family is closed.
+// A stencil may itself be one of derivatives, of some order along each axis: then these are the
+// weights, and all else is as above.  So the family is closed under differentiation.
 //
-// A pixel outside the image is a zero that takes part in these sums, so that a
-// NaN coordinate, whose weights and slopes are NaN, shows in all of them.
+// A pixel outside the image is a zero that takes part in these sums, so that a NaN coordinate,
+// whose weights and slopes are NaN, shows in all of them.
 
 #ifndef TF_STN_CC_CORE_STENCIL_H_
 #define TF_STN_CC_CORE_STENCIL_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cc/core/interpolation.h"
 #include "cc/core/padding.h"
@@ -22,20 +22,29 @@
 
 namespace tf_stn {
 
+// Index is int64_t, or int32_t where no image has 2^29 elements.
+template <typename Real, typename Index = int64_t>
+struct Tap {
+  Index index;
+  Real weight;
+  Real slope;
+  Real curvature;
+};
+
 // Shape of one image, channels last; size[0] is the slowest axis.
 template <int Rank, typename Index = int64_t>
 struct Extent {
   Index size[Rank];
   Index channels;
 
-  // Elements of one step along axis 0: a row of an image, a slice of a volume.
-  TF_STN_HD Index row_elements() const {
+  // Elements of a slab, one step along axis 0: a row of an image, a slice of a volume.
+  TF_STN_HD Index slab_elements() const {
     Index product = channels;
     for (int d = 1; d < Rank; ++d) product *= size[d];
     return product;
   }
 
-  TF_STN_HD Index elements() const { return size[0] * row_elements(); }
+  TF_STN_HD Index elements() const { return size[0] * slab_elements(); }
 };
 
 // Orders of the derivative along each coordinate, x first: none, or known when running.
@@ -49,6 +58,46 @@ struct Orders {
 
   TF_STN_HD int Of(int coordinate) const { return of[coordinate]; }
 };
+
+// Merges taps that the padding has brought onto one pixel into the first of them, so that an
+// infinite pixel has the weight and the slope that it really has, which may be zero.
+template <int kTaps, typename Real, typename Index>
+TF_STN_HD inline void MergeTaps(Tap<Real, Index>* taps) {
+  for (int k = 1; k < kTaps; ++k) {
+    for (int j = 0; j < k; ++j) {
+      if (taps[k].index == kReadsAsZero || taps[j].index != taps[k].index) continue;
+      taps[j].weight += taps[k].weight;
+      taps[j].slope += taps[k].slope;
+      taps[j].curvature += taps[k].curvature;
+      taps[k] = {kReadsAsZero, 0, 0, 0};
+    }
+  }
+}
+
+// Whether the padding may bring some of the taps from index `first` on onto one pixel.
+template <int kTaps, typename Padding, typename Index>
+TF_STN_HD inline bool MayMerge(Index first, Index size) {
+  constexpr bool kIsPossible = kTaps > 1 && !std::is_same_v<Padding, Zeros>;
+  return kIsPossible && (first < 0 || first > size - kTaps);
+}
+
+// Writes the taps of a coordinate along an axis of `size` pixels: their derivatives of this order
+// as weights, of the next one as slopes, and of the one after that as curvatures.  Their indices
+// are resolved by the padding, and those on one pixel merged.
+template <typename Interpolation, typename Padding, typename Real, typename Index>
+TF_STN_HD inline void FindTaps(const Padding& padding, Real x, Index size, int order,
+                               Tap<Real, Index>* taps) {
+  constexpr int kTaps = Interpolation::kTaps;
+  Index first;
+  Real t;
+  Interpolation::Locate(Bounded<Index>(x), &first, &t);
+  for (int k = 0; k < kTaps; ++k) {
+    taps[k] = {padding.Resolve(first + k, size), Interpolation::Derivative(k, order, t),
+               Interpolation::Derivative(k, order + 1, t),
+               Interpolation::Derivative(k, order + 2, t)};
+  }
+  if (MayMerge<kTaps, Padding>(first, size)) MergeTaps<kTaps>(taps);
+}
 
 template <int Rank, typename Interpolation, typename Padding, typename RealType,
           typename IndexType = int64_t, typename OrdersType = NoOrders>
@@ -79,10 +128,10 @@ class Stencil {
     for (int d = kRank - 1; d >= 0; --d) {
       const int coordinate = kRank - 1 - d;
       Tap<Real, Index>* taps = taps_[d];
-      FindTaps<Interpolation>(point[coordinate], rules.orders.Of(coordinate), taps);
+      FindTaps<Interpolation>(rules.padding, point[coordinate], extent.size[d],
+                              rules.orders.Of(coordinate), taps);
       for (int k = 0; k < kTaps; ++k) {
-        const Index index = rules.padding.Resolve(taps[k].index, extent.size[d]);
-        taps[k].index = index == kReadsAsZero ? kReadsAsZero : index * stride;
+        if (taps[k].index != kReadsAsZero) taps[k].index *= stride;
       }
       stride *= extent.size[d];
     }
@@ -111,15 +160,16 @@ class Stencil {
     return Product(k, kRank - 1 - a, kRank - 1 - b);
   }
 
-  // Whether the stencil of `point` may read a row in [begin, end), a row being a
-  // step along axis 0.  Cheaper than making the stencil.
+  // Whether the stencil of `point` may read a slab in [begin, end).  Cheaper than to construct the
+  // stencil.
   TF_STN_HD static bool Touches(const Rules& rules, const Extent<kRank, Index>& extent,
                                 const Real* point, Index begin, Index end) {
-    Tap<Real, Index> taps[kTaps];
-    FindTaps<Interpolation>(point[kRank - 1], 0, taps);
+    Index first;
+    Real t;
+    Interpolation::Locate(Bounded<Index>(point[kRank - 1]), &first, &t);
     for (int k = 0; k < kTaps; ++k) {
-      const Index row = rules.padding.Resolve(taps[k].index, extent.size[0]);
-      if (begin <= row && row < end) return true;
+      const Index slab = rules.padding.Resolve(first + k, extent.size[0]);
+      if (begin <= slab && slab < end) return true;
     }
     return false;
   }

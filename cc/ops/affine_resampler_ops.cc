@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "cc/core/shapes.h"
+#include "cc/ops/attributes.h"
 #include "cc/ops/shape_functions.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -65,10 +66,10 @@ REGISTER_OP("TfStn>AffineResampler")
     .Input("output_size: int32")
     .Input("fill_value: num_fill * T")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
+    .Attr(PixelTypeAttribute())
     .Attr("Tmatrix: {float, double}")
-    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
-    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr(InterpolationAttribute())
+    .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
     .SetShapeFn(AffineResamplerShape)
     .Doc(R"doc(
@@ -99,13 +100,8 @@ output: Samples, `[batch, ..., *output_size, channels]`.
 interpolation: How neighbouring pixels are blended, along each axis.  'nearest': the
   nearest pixel, of two the even one.  'linear': by distance, over the two nearest.
   'cubic': by Keys' convolution with a = -0.75, over four.
-padding: What lies outside the image.  Which pixel is read for an index outside:
-  'zeros':     0 0 0 | a b c d | 0 0 0
-  'border':    a a a | a b c d | d d d
-  'reflect':   d c b | a b c d | c b a
-  'symmetric': c b a | a b c d | d c b
-  'wrap':      b c d | a b c d | a b c
-num_fill: Whether there is a `fill_value`: 0 or 1.
+)doc" + PaddingDoc() +
+         R"doc(num_fill: Whether there is a `fill_value`: 0 or 1.
 )doc");
 
 REGISTER_OP("TfStn>AffineResamplerGrad")
@@ -115,10 +111,10 @@ REGISTER_OP("TfStn>AffineResamplerGrad")
     .Input("fill_value: num_fill * T")
     .Output("grad_data: T")
     .Output("grad_matrix: Tmatrix")
-    .Attr("T: {half, bfloat16, float, double}")
+    .Attr(PixelTypeAttribute())
     .Attr("Tmatrix: {float, double}")
-    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
-    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr(InterpolationAttribute())
+    .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
     .Attr("compute_grad_data: bool = true")
     .Attr("compute_grad_matrix: bool = true")

@@ -3,6 +3,7 @@
 
 #include "absl/status/status.h"
 #include "cc/core/shapes.h"
+#include "cc/ops/attributes.h"
 #include "cc/ops/shape_functions.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -59,10 +60,10 @@ REGISTER_OP("TfStn>Resampler")
     .Input("warp: Twarp")
     .Input("fill_value: num_fill * T")
     .Output("output: T")
-    .Attr("T: {half, bfloat16, float, double}")
+    .Attr(PixelTypeAttribute())
     .Attr("Twarp: {float, double}")
-    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
-    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr(InterpolationAttribute())
+    .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
     .Attr("derivative: list(int) = []")
     .SetShapeFn(ResamplerShape)
@@ -80,9 +81,9 @@ for cubic interpolation,
 
     a t (1 - t)^2    ((a + 2) t - (a + 3)) t^2 + 1    and the same for 1 - t, mirrored
 
-`padding` says which pixel is read for an index outside the image.  A pixel of weight
-zero is not read, so a sample on a pixel centre is that pixel, bit for bit, whatever its
-neighbours.  A NaN coordinate gives NaN; an infinite or huge one is outside the image,
+`padding` says which pixel is read for an index outside the image.  Taps on one pixel along
+an axis count as one, with the sum of their weights.  A pixel of weight zero is not read, so a
+sample on a pixel centre is that pixel, bit for bit, whatever its neighbours.  A NaN coordinate gives NaN; an infinite or huge one is outside the image,
 and where the padding repeats the image it is pulled in to 2^30.
 
 Coordinates, weights and sums are float64 for float64 data and float32 for all
@@ -102,13 +103,8 @@ output: Samples, `[batch, ..., channels]`.
 interpolation: How neighbouring pixels are blended, along each axis.  'nearest': the
   nearest pixel, of two the even one.  'linear': by distance, over the two nearest.
   'cubic': by Keys' convolution with a = -0.75, over four.
-padding: What lies outside the image.  Which pixel is read for an index outside:
-  'zeros':     0 0 0 | a b c d | 0 0 0
-  'border':    a a a | a b c d | d d d
-  'reflect':   d c b | a b c d | c b a
-  'symmetric': c b a | a b c d | d c b
-  'wrap':      b c d | a b c d | a b c
-num_fill: Whether there is a `fill_value`: 0 or 1.
+)doc" + PaddingDoc() +
+         R"doc(num_fill: Whether there is a `fill_value`: 0 or 1.
 derivative: Orders of a derivative along x, y and z, zero if left out: the weights
   are differentiated as often as these say, each on its own axis.
 )doc");
@@ -120,10 +116,10 @@ REGISTER_OP("TfStn>ResamplerGrad")
     .Input("fill_value: num_fill * T")
     .Output("grad_data: T")
     .Output("grad_warp: Twarp")
-    .Attr("T: {half, bfloat16, float, double}")
+    .Attr(PixelTypeAttribute())
     .Attr("Twarp: {float, double}")
-    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
-    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr(InterpolationAttribute())
+    .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
     .Attr("derivative: list(int) = []")
     .Attr("compute_grad_data: bool = true")
@@ -142,7 +138,7 @@ the sample: for images and linear interpolation
 which on a pixel centre is the right-hand derivative.  As in the forward op, a
 pixel of factor zero takes no part in a sum.  A NaN coordinate adds
 nothing to `grad_data` and has a NaN `grad_warp`; one outside the image, where
-the output is constant, has a `grad_warp` of zero.
+the output is constant, has a `grad_warp` of zero.  Without channels, all of `grad_warp` is zero.
 
 Where one of `data` and `warp` has a batch of 1, its gradient is the sum over the batch.
 
@@ -180,10 +176,10 @@ REGISTER_OP("TfStn>ResamplerGradGrad")
     .Output("grad_data: T")
     .Output("grad_warp: Twarp")
     .Output("grad_grad_output: T")
-    .Attr("T: {half, bfloat16, float, double}")
+    .Attr(PixelTypeAttribute())
     .Attr("Twarp: {float, double}")
-    .Attr("interpolation: {'nearest', 'linear', 'cubic'} = 'linear'")
-    .Attr("padding: {'zeros', 'border', 'reflect', 'symmetric', 'wrap'} = 'zeros'")
+    .Attr(InterpolationAttribute())
+    .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
     .Attr("compute_grad_data: bool = true")
     .Attr("compute_grad_warp: bool = true")

@@ -1,31 +1,35 @@
-// Tests of cc/core alone: invariants that hold for every policy, and the loops
-// against sums written out.  Run plainly and under sanitizers, so every array
-// here is exactly as long as it may be read.
+// Tests of cc/core alone: invariants that hold for every policy and every source of points, and the
+// plain loops against sums written out.  Run plainly and under sanitizers, so every array here is
+// exactly as long as it may be read.
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
 #include <limits>
 #include <random>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "cc/core/coordinates.h"
+#include "cc/core/call.h"
 #include "cc/core/interpolation.h"
 #include "cc/core/modes.h"
 #include "cc/core/padding.h"
-#include "cc/core/resample.h"
+#include "cc/core/pixel_types.h"
+#include "cc/core/plain_loops.h"
+#include "cc/core/points.h"
 #include "cc/core/shapes.h"
 #include "cc/core/stencil.h"
 #include "tests/cpp/check.h"
+#include "tests/cpp/support.h"
 
 namespace tf_stn {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
 const double kOddCoordinates[] = {kNaN, kInf, -kInf, 1e30, -1e30, 3e9,  -3e9, 9.3e18, -9.3e18,
                                   0.0,  -0.0, 1.0,   -1.0, 2.5,   -0.5, 4.0,  5.0,    1e-45};
 
@@ -37,28 +41,28 @@ std::vector<Real> Random(std::mt19937& rng, int64_t count, double low, double hi
   return values;
 }
 
-// A type that converts as Eigen::half does, explicitly in both directions.
-struct Rounded {
-  float value = 0;
-  Rounded() = default;
-  explicit Rounded(float v) : value(v) {}
-  explicit operator float() const { return value; }
-};
-
 // Interpolation
 
 // Calls check(policy) with each interpolation.
 template <typename Check>
 void ForInterpolations(const Check& check) {
-  check(Nearest());
-  check(Linear());
-  check(Cubic());
+#define TF_STN_CHECK(Policy, ...) check(Policy());
+  TF_STN_FOR_EACH_INTERPOLATION(TF_STN_CHECK)
+#undef TF_STN_CHECK
 }
+
+// Pixels all over the plane.
+struct NoPadding {
+  template <typename Index>
+  static Index Resolve(Index index, Index) {
+    return index;
+  }
+};
 
 template <typename Policy, typename Real, typename Index = int64_t>
 std::vector<Tap<Real, Index>> TapsAt(Real x, int order = 0) {
   std::vector<Tap<Real, Index>> taps(Policy::kTaps);
-  FindTaps<Policy>(x, order, taps.data());
+  FindTaps<Policy>(NoPadding(), x, std::numeric_limits<Index>::max(), order, taps.data());
   return taps;
 }
 
@@ -180,10 +184,6 @@ TEST(OddCoordinatesGiveDefinedTapsOfEveryOrder) {
 
 // Padding
 
-constexpr PaddingMode kPaddings[] = {PaddingMode::kZeros, PaddingMode::kBorder,
-                                     PaddingMode::kReflect, PaddingMode::kSymmetric,
-                                     PaddingMode::kWrap};
-
 TEST(ZerosReadsNothingOutside) {
   for (const int64_t index : {int64_t{-1}, int64_t{4}, int64_t{1} << 60, -(int64_t{1} << 60)}) {
     CHECK(Zeros::Resolve<int64_t>(index, 4) == kReadsAsZero);
@@ -192,17 +192,58 @@ TEST(ZerosReadsNothingOutside) {
   CHECK(Zeros::Resolve<int64_t>(0, 0) == kReadsAsZero);
 }
 
-TEST(PaddingsRepeatTheImageAsTheyArePictured) {
-  const int64_t border[] = {0, 0, 0, 0, 0, 0, 1, 2, 3, 3, 3, 3, 3, 3},
-                reflect[] = {1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2},
-                symmetric[] = {3, 3, 2, 1, 0, 0, 1, 2, 3, 3, 2, 1, 0, 0},
-                wrap[] = {3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0};
-  for (int64_t i = 0; i < 14; ++i) {
-    const int64_t index = i - 5;
-    CHECK(Border::Resolve<int64_t>(index, 4) == border[i]);
-    CHECK(Reflect::Resolve<int64_t>(index, 4) == reflect[i]);
-    CHECK(Symmetric::Resolve<int64_t>(index, 4) == symmetric[i]);
-    CHECK(Wrap::Resolve<int64_t>(index, 4) == wrap[i]);
+// A picture is one of an image a b c d and of three pixels on both sides of it.
+template <typename Padding>
+void CheckPicture(std::string_view picture) {
+  int64_t index = -3;
+  for (const char pixel : picture) {
+    if (pixel == ' ' || pixel == '|') continue;
+    const int64_t place = pixel == '0' ? kReadsAsZero : pixel - 'a';
+    CHECK(Padding::template Resolve<int64_t>(index, 4) == place);
+    CHECK(Padding::template Resolve<int32_t>(static_cast<int32_t>(index), 4) == place);
+    ++index;
+  }
+  CHECK(index == 7);
+}
+
+TEST(PaddingsAreWhatTheListPictures) {
+#define TF_STN_CHECK(Policy, name, picture) CheckPicture<Policy>(picture);
+  TF_STN_FOR_EACH_PADDING(TF_STN_CHECK)
+#undef TF_STN_CHECK
+}
+
+struct Pattern {
+  std::string_view padding;
+  int64_t places[16];  // Of indices from -6 on.
+};
+
+TEST(PaddingsGoOnAsTheyArePictured) {
+  const Pattern patterns[] = {
+      {"zeros", {-1, -1, -1, -1, -1, -1, 0, 1, 2, 3, -1, -1, -1, -1, -1, -1}},
+      {"border", {0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 3, 3, 3, 3, 3, 3}},
+      {"reflect", {0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2, 3}},
+      {"symmetric", {2, 3, 3, 2, 1, 0, 0, 1, 2, 3, 3, 2, 1, 0, 0, 1}},
+      {"wrap", {2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1}},
+  };
+  CHECK(std::size(patterns) == std::size(kPaddings));
+  for (const Pattern& pattern : patterns) {
+    PaddingMode mode;
+    CHECK(ParseMode(kPaddingNames, pattern.padding, &mode));
+    for (int64_t i = 0; i < 16; ++i) {
+      CHECK(AnyPadding{mode}.Resolve<int64_t>(i - 6, 4) == pattern.places[i]);
+    }
+  }
+}
+
+TEST(PaddingsThatRepeatTheImageAreKnown) {
+  for (const PaddingMode mode : kPaddings) {
+    // Far outside, one that does not repeat it reads one and the same pixel.
+    const AnyPadding padding{mode};
+    bool is_same = true;
+    for (int64_t index = 1000; index < 1010; ++index) {
+      is_same = is_same && padding.Resolve<int64_t>(index, 4) == padding.Resolve<int64_t>(1000, 4);
+    }
+    CHECK(is_same == !Repeats(mode));
   }
 }
 
@@ -225,6 +266,50 @@ TEST(AnyPaddingStaysInsideAndIsTheSameForAllTypesOfIndex) {
     const int64_t huge = int64_t{1} << 40;
     CHECK(padding.Resolve<int64_t>(huge - 1, huge) == huge - 1);
   }
+}
+
+// Taps on one pixel are one tap, so that all that is read of a pixel is its sum of weights.
+template <typename Policy, typename Real>
+void CheckMergedTaps(double tolerance) {
+  std::mt19937 rng(0);
+  for (const PaddingMode mode : kPaddings) {
+    const AnyPadding padding{mode};
+    for (const int64_t size : {1, 2, 3, 5}) {
+      for (const Real x : Random<Real>(rng, 100, -9, 14)) {
+        for (int order = 0; order < 3; ++order) {
+          Tap<Real> taps[Policy::kTaps];
+          FindTaps<Policy>(padding, x, size, order, taps);
+          int64_t first;
+          Real t;
+          Policy::Locate(x, &first, &t);
+          for (int64_t pixel = kReadsAsZero; pixel < size; ++pixel) {
+            double expected[3] = {}, sums[3] = {};
+            int count = 0;
+            for (int k = 0; k < Policy::kTaps; ++k) {
+              if (padding.Resolve(first + k, size) == pixel) {
+                for (int i = 0; i < 3; ++i) {
+                  expected[i] += static_cast<double>(Policy::Derivative(k, order + i, t));
+                }
+              }
+              if (taps[k].index != pixel) continue;
+              const Real values[] = {taps[k].weight, taps[k].slope, taps[k].curvature};
+              for (int i = 0; i < 3; ++i) sums[i] += static_cast<double>(values[i]);
+              ++count;
+            }
+            CHECK(pixel == kReadsAsZero || count <= 1);
+            for (int i = 0; i < 3; ++i) CHECK_NEAR(sums[i], expected[i], tolerance);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(TapsOnOnePixelAreMerged) {
+  ForInterpolations([](auto policy) {
+    CheckMergedTaps<decltype(policy), float>(1e-5);
+    CheckMergedTaps<decltype(policy), double>(1e-13);
+  });
 }
 
 // Stencil
@@ -362,7 +447,7 @@ TEST(TouchedRowsAreThoseOfTheStencil) {
         bool reads = false;
         for (int k = 0; k < stencil.kCount; ++k) {
           reads = reads || (stencil.offset(k) != kReadsAsZero &&
-                            stencil.offset(k) / extent.row_elements() == row);
+                            stencil.offset(k) / extent.slab_elements() == row);
         }
         CHECK(reads == Stencil::Touches(rules, extent, point, row, row + 1));
       }
@@ -370,10 +455,253 @@ TEST(TouchedRowsAreThoseOfTheStencil) {
   });
 }
 
+// Points
+
+TEST(DivisionIsThatOfIntegers) {
+  CHECK(PlainDivision().divisor() == 1);
+  for (const int64_t divisor : {int64_t{1}, int64_t{2}, int64_t{7}, int64_t{1} << 30}) {
+    const PlainDivision division(divisor);
+    CHECK(division.divisor() == divisor);
+    for (const int64_t dividend :
+         {int64_t{0}, int64_t{1}, int64_t{6}, int64_t{7}, int64_t{8}, (int64_t{1} << 31) - 1}) {
+      CHECK(division.Quotient(dividend) == dividend / divisor);
+      CHECK(division.Quotient(static_cast<int32_t>(dividend)) == dividend / divisor);
+    }
+    CHECK(division.Quotient(int64_t{1} << 60) == (int64_t{1} << 60) / divisor);
+  }
+}
+
+TEST(PixelsOfAnOutputAreNumberedRowByRow) {
+  const OutputSize<3> size{{PlainDivision(2), PlainDivision(3), PlainDivision(4)}};
+  CHECK(size.points() == 24);
+  int32_t number = 0;
+  for (int slice = 0; slice < 2; ++slice) {
+    for (int row = 0; row < 3; ++row) {
+      for (int column = 0; column < 4; ++column, ++number) {
+        int32_t pixel[3];
+        size.PixelOf(number, pixel);
+        CHECK(pixel[0] == column && pixel[1] == row && pixel[2] == slice);
+      }
+    }
+  }
+}
+
+TEST(MatricesMapColumnRowAndSlice) {
+  const double matrix[] = {1, 10, 100, 1000, 2, 20, 200, 2000, 3, 30, 300, 3000};
+  const AffinePoints<3, double> points{
+      matrix, 1, 1, {{PlainDivision(2), PlainDivision(3), PlainDivision(4)}}};
+  CHECK(points.points_per_item() == 24);
+  double point[3];
+  points.At<int64_t>(matrix, 23, point);  // The last: column 3, row 2, slice 1.
+  CHECK_NEAR(point[0], 1123, 0);
+  CHECK_NEAR(point[1], 2246, 0);
+  CHECK_NEAR(point[2], 3369, 0);
+}
+
+// Points of three images with two items each, or with the same two for all.
+template <typename Points>
+Problem<Points, double> PointsProblem(bool is_shared) {
+  Case c;
+  for (int d = 0; d < Points::kRank; ++d) c.size.push_back(4 + d);
+  c.images = 3;
+  c.rows = 3;
+  c.columns = 5;
+  c.place = Place::kInside;
+  c.shares_points = is_shared;
+  c.seed = 3;
+  return Problem<Points, double>(c);
+}
+
+// Calls check(tag of the source) for all sources of points of doubles.
+template <typename Check>
+void ForSources(const Check& check) {
+#define TF_STN_CHECK(Source, Rank, T) check(TypeTag<Source<Rank, T>>());
+  TF_STN_FOR_EACH_SOURCE(TF_STN_CHECK, 2, double)
+  TF_STN_FOR_EACH_SOURCE(TF_STN_CHECK, 3, double)
+#undef TF_STN_CHECK
+}
+
+TEST(PointsOfImagesAreThoseOfTheirItems) {
+  ForSources([](auto tag) {
+    using Points = typename decltype(tag)::type;
+    for (const bool is_shared : {false, true}) {
+      const auto problem = PointsProblem<Points>(is_shared);
+      const Points& points = problem.points;
+      const int64_t per_item = points.points_per_item();
+      CHECK(problem.sizes.points_per_image % per_item == 0);
+      for (int64_t n = 0; n < 3; ++n) {
+        for (int64_t q = 0; q < problem.sizes.points_per_image; ++q) {
+          const int64_t item = (is_shared ? 0 : n * points.per_image) + q / per_item;
+          double point[Points::kRank], expected[Points::kRank];
+          PointOf(points, n, q, point);
+          points.At(points.parameters + item * Points::kParameters, q % per_item, expected);
+          for (int d = 0; d < Points::kRank; ++d) CHECK_NEAR(point[d], expected[d], 0);
+        }
+      }
+    }
+  });
+}
+
+// Returns the difference quotient of value() in one number.
+template <typename Value>
+double Quotient(double* x, const Value& value) {
+  constexpr double kStep = 1e-5;
+  const double middle = *x;
+  *x = middle + kStep;
+  const double after = value();
+  *x = middle - kStep;
+  const double before = value();
+  *x = middle;
+  return (after - before) / (2 * kStep);
+}
+
+TEST(PullIsTheTransposeOfTheDerivativeOfAt) {
+  ForSources([](auto tag) {
+    using Points = typename decltype(tag)::type;
+    const auto problem = PointsProblem<Points>(false);
+    const Points& points = problem.points;
+    std::mt19937 rng(0);
+    for (int64_t n = 0; n < points.stored; ++n) {
+      double* const item = problem.parameters.data() + n * Points::kParameters;
+      for (int64_t q = 0; q < points.points_per_item(); ++q) {
+        const std::vector<double> grad_point = Random<double>(rng, Points::kRank, -1, 1);
+        double pulled[Points::kParameters] = {};
+        points.Pull(item, q, grad_point.data(), [&](int k, double g) { pulled[k] += g; });
+        const auto product = [&] {
+          double point[Points::kRank], sum = 0;
+          points.At(item, q, point);
+          for (int d = 0; d < Points::kRank; ++d)
+            sum += grad_point[static_cast<size_t>(d)] * point[d];
+          return sum;
+        };
+        for (int k = 0; k < Points::kParameters; ++k) {
+          CHECK_NEAR(pulled[k], Quotient(item + k, product), 1e-8);
+        }
+      }
+    }
+  });
+}
+
+// As the GPU's, which multiplies.
+struct OtherDivision : PlainDivision {
+  using PlainDivision::PlainDivision;
+};
+
+TEST(PointsAreTheSameWithAnyDivision) {
+  ForSources([](auto tag) {
+    const auto problem = PointsProblem<typename decltype(tag)::type>(false);
+    const auto other = problem.points.template WithDivision<OtherDivision>();
+    CHECK(other.points_per_item() == problem.points.points_per_item());
+    for (int64_t q = 0; q < problem.sizes.points_per_image; ++q) {
+      double point[3], expected[3];
+      PointOf(other, 2, q, point);
+      PointOf(problem.points, 2, q, expected);
+      for (int d = 0; d < decltype(tag)::type::kRank; ++d) CHECK_NEAR(point[d], expected[d], 0);
+    }
+  });
+}
+
+// Pixels
+
+// Conversion, of numbers on both sides of the middle between two neighbours.
+template <typename T>
+void CheckConversion() {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    T pixel;
+    pixel.bits = static_cast<uint16_t>(bits);
+    const float value = static_cast<float>(pixel);
+    if (std::isnan(value)) {
+      CHECK(std::isnan(static_cast<float>(T(value))));
+      continue;
+    }
+    CHECK(T(value).bits == pixel.bits);
+    T next;
+    next.bits = static_cast<uint16_t>(bits + 1);
+    const float upper = static_cast<float>(next);
+    if (!std::isfinite(value) || !std::isfinite(upper) || (bits & 0x7fff) == 0x7fff) continue;
+    const float middle = value + (upper - value) / 2;
+    CHECK(T(middle).bits == (bits % 2 == 0 ? pixel.bits : next.bits));
+    CHECK(T(std::nextafter(middle, value)).bits == pixel.bits);
+    CHECK(T(std::nextafter(middle, upper)).bits == next.bits);
+  }
+}
+
+TEST(HalfTypesRoundToTheNearest) {
+  CheckConversion<Half>();
+  CheckConversion<BFloat16>();
+  CHECK(Half(65520.0f).bits == 0x7c00 && Half(65519.0f).bits == 0x7bff);
+  CHECK(Half(-1e30f).bits == 0xfc00 && BFloat16(-std::numeric_limits<float>::max()).bits == 0xff80);
+}
+
+template <typename T, typename Real>
+void CheckIntegerPixels() {
+  using Limits = std::numeric_limits<T>;
+  // Of two that are as near, the even one.
+  const std::pair<double, int> rounded[] = {{0, 0},       {-0.0, 0},   {0.5, 0},  {1.5, 2},
+                                            {2.5, 2},     {3.5, 4},    {2.49, 2}, {2.51, 3},
+                                            {100.5, 100}, {99.5, 100}, {1e-45, 0}};
+  for (const auto& [sum, pixel] : rounded) {
+    CHECK(ToPixel<T>(static_cast<Real>(sum)) == static_cast<T>(pixel));
+    if (!Limits::is_signed) continue;
+    CHECK(ToPixel<T>(static_cast<Real>(-sum)) == static_cast<T>(-pixel));
+  }
+  CHECK(ToPixel<T>(static_cast<Real>(kNaN)) == 0);
+  CHECK(ToPixel<T>(static_cast<Real>(-kNaN)) == 0);
+  const Real largest = static_cast<Real>(Limits::max()), least = static_cast<Real>(Limits::min());
+  for (const Real beyond : {largest, largest * 2, static_cast<Real>(kInf),
+                            std::nextafter(largest, static_cast<Real>(kInf))}) {
+    CHECK(ToPixel<T>(beyond) == Limits::max());
+  }
+  for (const Real beyond : {least, least * 2 - 1, static_cast<Real>(-kInf),
+                            std::nextafter(least, static_cast<Real>(-kInf))}) {
+    CHECK(ToPixel<T>(beyond) == Limits::min());
+  }
+  // The largest number of the type of sums that is a pixel, and below it.
+  const Real below = std::nextafter(largest, Real(0));
+  if (below == std::floor(below)) CHECK(ToPixel<T>(below) == static_cast<T>(below));
+  if (sizeof(T) < sizeof(Real)) {
+    CHECK(ToPixel<T>(largest - Real(0.5)) == Limits::max() - Limits::max() % 2);
+    CHECK(ToPixel<T>(largest - Real(0.75)) == Limits::max() - 1);
+  }
+}
+
+TEST(IntegerPixelsAreRoundedToTheEvenOneAndLimited) {
+  CheckIntegerPixels<int8_t, float>();
+  CheckIntegerPixels<uint8_t, float>();
+  CheckIntegerPixels<int32_t, float>();
+  CheckIntegerPixels<int64_t, float>();
+  CheckIntegerPixels<int8_t, double>();
+  CheckIntegerPixels<uint8_t, double>();
+  CheckIntegerPixels<int32_t, double>();
+  CheckIntegerPixels<int64_t, double>();
+}
+
+TEST(OtherPixelsAreConverted) {
+  CHECK(ToPixel<float>(0.1f) == 0.1f && ToPixel<double>(0.1) == 0.1);
+  CHECK(ToPixel<Half>(0.1f).bits == Half(0.1f).bits);
+  CHECK(ToPixel<BFloat16>(0.1f).bits == BFloat16(0.1f).bits);
+}
+
 // Loops
 
 using Bilinear = LinearWithZeros<2>;
-const double* const kNoFill = nullptr;
+
+// Writes the sample of one point in one image.
+template <typename Stencil, typename T>
+void SampleOf(const Stencil& stencil, const Extent<2>& extent, const T* image, const T* fill,
+              T* output) {
+  const Terms<T> terms{{{image, fill, false}, {}}, 1, nullptr};
+  SamplePoint(stencil, terms, static_cast<const Coordinate<T>*>(nullptr), Sizes<2>{extent, 1, 1}, 0,
+              output);
+}
+
+// Adds the gradient of one point in one image.
+template <typename Stencil, typename T>
+void AddGradient(const Stencil& stencil, const Extent<2>& extent, const T* image, const T* fill,
+                 const T* grad_output, Coordinate<T>* grad_point) {
+  AddPointGradient(stencil, Weights<Stencil>(stencil, nullptr), extent.channels, image, fill,
+                   grad_output, grad_point);
+}
 
 TEST(SampleReadsEveryChannelOnce) {
   std::mt19937 rng(0);
@@ -383,7 +711,7 @@ TEST(SampleReadsEveryChannelOnce) {
     const double point[] = {1.25, 0.5};
     const Bilinear stencil({}, extent, point);
     std::vector<double> output(static_cast<size_t>(channels));
-    SamplePoint(stencil, channels, image.data(), kNoFill, output.data());
+    SampleOf<Bilinear, double>(stencil, extent, image.data(), nullptr, output.data());
     for (int64_t c = 0; c < channels; ++c) {
       double expected = 0;
       for (int k = 0; k < 4; ++k) {
@@ -400,9 +728,9 @@ TEST(FillStandsForThePixelsOutside) {
   std::vector<double> fill(20), output(20);
   for (size_t c = 0; c < 20; ++c) fill[c] = static_cast<double>(c);
   const double point[] = {0.25, -9}, inside[] = {0.25, 0};
-  SamplePoint(Bilinear({}, extent, point), 20, image.data(), fill.data(), output.data());
+  SampleOf(Bilinear({}, extent, point), extent, image.data(), fill.data(), output.data());
   for (size_t c = 0; c < 20; ++c) CHECK_NEAR(output[c], fill[c], 0);
-  SamplePoint(Bilinear({}, extent, inside), 20, image.data(), fill.data(), output.data());
+  SampleOf(Bilinear({}, extent, inside), extent, image.data(), fill.data(), output.data());
   for (size_t c = 0; c < 20; ++c) CHECK_NEAR(output[c], 0.75 + 0.25 * fill[c], 0);
 }
 
@@ -422,7 +750,7 @@ TEST(APixelCentreReadsNoNeighbour) {
   const auto sample = [&](double x, double y) {
     const double point[] = {x, y};
     double output;
-    SamplePoint(Bilinear({}, extent, point), 1, image, kNoFill, &output);
+    SampleOf<Bilinear, double>(Bilinear({}, extent, point), extent, image, nullptr, &output);
     return output;
   };
   CHECK(sample(0, 0) == 0 && std::signbit(sample(0, 0)));
@@ -430,114 +758,155 @@ TEST(APixelCentreReadsNoNeighbour) {
   CHECK(sample(5, 1) == 0 && !std::signbit(sample(5, 1)));
 }
 
-// Inputs of a whole problem, with odd points among random ones.
+// Where a padding brings all taps onto one pixel, the image is constant, even if that pixel is
+// infinite: its weight is 1 and its slope 0.
+template <typename Interpolation>
+void CheckAnInfinitePixel(PaddingMode padding, int64_t width, double x, bool is_constant) {
+  using Any = AnyStencil<2, Interpolation>;
+  const Extent<2> extent{{1, width}, 1};
+  std::vector<double> image(static_cast<size_t>(width), 3);
+  image[0] = kInf;
+  const double point[] = {x, 0}, grad_output = 1;
+  double output, grad_point[2] = {};
+  const Any stencil({{padding}, {}}, extent, point);
+  SampleOf<Any, double>(stencil, extent, image.data(), nullptr, &output);
+  AddGradient<Any, double>(stencil, extent, image.data(), nullptr, &grad_output, grad_point);
+  CHECK_NEAR(output, kInf, 0);
+  // Along y too there is but one pixel.
+  CHECK_NEAR(grad_point[1], 0, 0);
+  if (is_constant) CHECK_NEAR(grad_point[0], 0, 0);
+  if (!is_constant) CHECK(std::isinf(grad_point[0]));
+}
+
+TEST(AnInfinitePixelHasTheWeightAndSlopeThatItReallyHas) {
+  // Where the weights of cubic interpolation, and so their sums, are exact.
+  for (const double x : {-3.25, -5.125, -100.0, -7.6875}) {
+    CheckAnInfinitePixel<Nearest>(PaddingMode::kBorder, 4, x, true);
+    CheckAnInfinitePixel<Linear>(PaddingMode::kBorder, 4, x, true);
+    CheckAnInfinitePixel<Cubic>(PaddingMode::kBorder, 4, x, true);
+    // An image of a single pixel is constant by all paddings.
+    for (const PaddingMode padding : kPaddings) {
+      if (padding == PaddingMode::kZeros) continue;
+      CheckAnInfinitePixel<Linear>(padding, 1, x, true);
+      CheckAnInfinitePixel<Cubic>(padding, 1, x, true);
+    }
+  }
+  // Between the pixel and its own mirror image.
+  CheckAnInfinitePixel<Linear>(PaddingMode::kSymmetric, 4, -0.25, true);
+  // Between the pixel and another one.
+  CheckAnInfinitePixel<Linear>(PaddingMode::kBorder, 4, 0.25, false);
+  CheckAnInfinitePixel<Linear>(PaddingMode::kReflect, 4, -0.25, false);
+  CheckAnInfinitePixel<Linear>(PaddingMode::kWrap, 4, -0.25, false);
+  CheckAnInfinitePixel<Linear>(PaddingMode::kSymmetric, 4, -1.25, false);
+}
+
+// A whole problem, of three images with 50 points each or with the same 50, and what the plain
+// loops make of it.
 template <typename Stencil>
-struct Problem {
-  // If images share their points, there are those of one image alone.
-  Problem(const typename Stencil::Rules& rules, int64_t channels, bool is_shared = false)
-      : images{rules, SmallExtent<2>(channels), 3, 50, nullptr, nullptr},
-        points{nullptr, is_shared ? 0 : 50, is_shared ? 50 : 150} {
-    std::mt19937 rng(0);
-    data = Random<double>(rng, images.images * images.extent.elements(), -1, 1);
-    grad_grad_data = Random<double>(rng, images.images * images.extent.elements(), -1, 1);
-    fill = Random<double>(rng, channels, -1, 1);
-    warp = Random<double>(rng, points.stored * 2, -2, 7);
-    grad_grad_warp = Random<double>(rng, points.stored * 2, -1, 1);
-    grad_output = Random<double>(rng, 150 * channels, -1, 1);
+struct PlainProblem : Problem<WarpPoints<2, double>, double> {
+  using Base = Problem<WarpPoints<2, double>, double>;
+  using StencilType = Stencil;
+
+  static Case CaseOf(int64_t channels, bool is_shared) {
+    Case c;
+    c.size = {4, 5};
+    c.images = 3;
+    c.channels = channels;
+    c.columns = 50;
+    c.shares_points = is_shared;
+    c.has_fill = true;
+    c.seed = 2;  // With grad_grad_data.
+    return c;
+  }
+
+  PlainProblem(const typename Stencil::Rules& rules_, int64_t channels, bool is_shared = false)
+      : Base(CaseOf(channels, is_shared)), rules(rules_) {
+    std::uniform_real_distribution<double> coordinate(-2, 7);
+    std::generate_n(parameters.data(), parameters.size(), [&] { return coordinate(rng); });
   }
 
   void PutOddPoints() {
-    for (size_t i = 0; i < std::size(kOddCoordinates); ++i) warp[i * 5] = kOddCoordinates[i];
+    for (size_t i = 0; i < std::size(kOddCoordinates); ++i) {
+      parameters[static_cast<int64_t>(i) * 5] = kOddCoordinates[i];
+    }
   }
 
-  const Images<Stencil, double>& Inputs() {
-    images.data = data.data();
-    images.fill = fill.data();
-    points.warp = warp.data();
-    return images;
-  }
-
-  SecondOrder<Stencil, double> Second() const {
-    return {grad_output.data(), grad_grad_data.data(), grad_grad_warp.data()};
-  }
-
-  // Calls part(begin, end, result) for parts of [0, count) of this length; all of the
-  // result must be written.
+  // Calls part(run) for parts, of `step` points, of the points that are stored.
   template <typename Part>
-  static std::vector<double> InParts(size_t size, int64_t count, int64_t step, const Part& part) {
-    std::vector<double> result(size, kNaN);
-    for (int64_t i = 0; i < count; i += step) part(i, std::min(i + step, count), result.data());
-    return result;
-  }
-
-  template <typename Rows>
-  std::vector<double> InRows(int64_t step, const Rows& rows) const {
-    std::vector<double> result(data.size(), kNaN);
-    for (int64_t n = 0; n < images.images; ++n) {
-      for (int64_t row = 0; row < images.extent.size[0]; row += step) {
-        rows(n, row, std::min(row + step, images.extent.size[0]),
-             result.data() + n * images.extent.elements());
+  void ForRuns(int64_t step, const Part& part) const {
+    for (int64_t n = 0; n < (c.shares_points ? 1 : c.images); ++n) {
+      for (int64_t q = 0; q < sizes.points_per_image; q += step) {
+        part(Run{n, q, std::min(q + step, sizes.points_per_image)});
       }
     }
+  }
+
+  // The sum of all bands of `step` rows.
+  template <typename CallType>
+  Memory<double> InBands(int64_t step, const CallType& call) const {
+    Memory<double> sums(data.size());
+    sums.Fill(0);
+    for (int64_t n = 0; n < c.images; ++n) {
+      for (int64_t row = 0; row < sizes.image.size[0]; row += step) {
+        const Band band{n, row, std::min(row + step, sizes.image.size[0]), nullptr, 0};
+        GradientOfBand<Stencil>(rules, call, band, sums.data() + n * sizes.image.elements());
+      }
+    }
+    return sums;
+  }
+
+  Memory<double> Samples(int64_t step = 1000) const {
+    Memory<double> output(grad_output.size());
+    for (int64_t p = 0; p < sizes.points(); p += step) {
+      SamplePoints<Stencil>(rules, Sample(output.data()), p, std::min(p + step, sizes.points()));
+    }
+    return output;
+  }
+
+  Memory<double> GradPoints(int64_t step = 1000) const {
+    Memory<double> result(parameters.size());
+    ForRuns(step, [&](const Run& run) {
+      GradientOfRun<Stencil>(rules, Gradient(nullptr, result.data()), run, nullptr);
+    });
     return result;
   }
 
-  std::vector<double> Sample(int64_t step = 1000) {
-    const auto& inputs = Inputs();
-    return InParts(grad_output.size(), 150, step, [&](int64_t begin, int64_t end, double* result) {
-      SamplePoints(inputs, points, begin, end, result);
+  Memory<double> GradData(int64_t step = 1000) const {
+    return InBands(step, Gradient(nullptr, nullptr));
+  }
+
+  Memory<double> SecondSamples(int64_t step = 1000) const {
+    Memory<double> result(grad_output.size());
+    ForRuns(step, [&](const Run& run) {
+      GradientOfRun<Stencil>(rules, SecondOrder(nullptr, nullptr, result.data()), run, nullptr);
     });
+    return result;
   }
 
-  std::vector<double> WarpGradient(int64_t step = 1000) {
-    const auto& inputs = Inputs();
-    return InParts(warp.size(), points.stored, step,
-                   [&](int64_t begin, int64_t end, double* result) {
-                     WarpGradientOfPoints(inputs, points, grad_output.data(), begin, end, result);
-                   });
-  }
-
-  std::vector<double> DataGradient(int64_t step = 1000) {
-    const auto& inputs = Inputs();
-    return InRows(step, [&](int64_t n, int64_t begin, int64_t end, double* result) {
-      DataGradientOfRows(inputs, points, grad_output.data(), n, begin, end, result);
+  Memory<double> SecondGradPoints(int64_t step = 1000) const {
+    Memory<double> result(parameters.size());
+    ForRuns(step, [&](const Run& run) {
+      GradientOfRun<Stencil>(rules, SecondOrder(nullptr, result.data(), nullptr), run, nullptr);
     });
+    return result;
   }
 
-  std::vector<double> SecondSamples(int64_t step = 1000) {
-    const auto& inputs = Inputs();
-    return InParts(grad_output.size(), 150, step, [&](int64_t begin, int64_t end, double* result) {
-      SecondOrderSamples(inputs, points, Second(), begin, end, result);
-    });
+  Memory<double> SecondGradData(int64_t step = 1000) const {
+    return InBands(step, SecondOrder(nullptr, nullptr, nullptr));
   }
 
-  std::vector<double> SecondWarpGradient(int64_t step = 1000) {
-    const auto& inputs = Inputs();
-    return InParts(warp.size(), points.stored, step,
-                   [&](int64_t begin, int64_t end, double* result) {
-                     SecondOrderWarpGradient(inputs, points, Second(), begin, end, result);
-                   });
+  // <grad_grad_data, dL/ddata> + <grad_grad_points, dL/dpoints>
+  double Directed() const {
+    return Product(GradData(), grad_grad_data) + Product(GradPoints(), grad_grad_points);
   }
 
-  std::vector<double> SecondDataGradient(int64_t step = 1000) {
-    const auto& inputs = Inputs();
-    return InRows(step, [&](int64_t n, int64_t begin, int64_t end, double* result) {
-      SecondOrderDataGradientOfRows(inputs, points, Second(), n, begin, end, result);
-    });
-  }
-
-  // <grad_grad_data, dL/dU> + <grad_grad_warp, dL/dwarp>
-  double Directed() {
+  static double Product(const Memory<double>& a, const Memory<double>& b) {
     double sum = 0;
-    const auto grad_data = DataGradient(), grad_warp = WarpGradient();
-    for (size_t i = 0; i < grad_data.size(); ++i) sum += grad_data[i] * grad_grad_data[i];
-    for (size_t i = 0; i < grad_warp.size(); ++i) sum += grad_warp[i] * grad_grad_warp[i];
+    for (int64_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
     return sum;
   }
 
-  Images<Stencil, double> images;
-  WarpPoints<2, double> points;
-  std::vector<double> data, fill, warp, grad_output, grad_grad_data, grad_grad_warp;
+  typename Stencil::Rules rules;
 };
 
 // Calls check(problem) for all stencils, with points of each image and with shared ones.
@@ -545,14 +914,15 @@ template <typename Check>
 void ForProblems(int64_t channels, const Check& check) {
   ForStencils([&](auto tag, const auto& rules) {
     for (const bool is_shared : {false, true}) {
-      check(Problem<typename decltype(tag)::type>(rules, channels, is_shared));
+      check(PlainProblem<typename decltype(tag)::type>(rules, channels, is_shared));
     }
   });
 }
 
-bool SameBits(const std::vector<double>& a, const std::vector<double>& b) {
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!(a[i] == b[i]) && !(std::isnan(a[i]) && std::isnan(b[i]))) return false;
+// Of NaNs, the sign and payload may differ.
+bool SameNumbers(const Memory<double>& a, const Memory<double>& b) {
+  for (int64_t i = 0; i < a.size(); ++i) {
+    if (!SameBits(a[i], b[i]) && !(std::isnan(a[i]) && std::isnan(b[i]))) return false;
   }
   return a.size() == b.size();
 }
@@ -562,211 +932,285 @@ TEST(AnyDivisionOfTheWorkGivesTheSameBits) {
     ForProblems(channels, [&](auto problem) {
       problem.PutOddPoints();
       for (const int64_t step : {1, 3, 7}) {
-        CHECK(SameBits(problem.Sample(step), problem.Sample()));
-        CHECK(SameBits(problem.DataGradient(step), problem.DataGradient()));
-        CHECK(SameBits(problem.WarpGradient(step), problem.WarpGradient()));
-        CHECK(SameBits(problem.SecondSamples(step), problem.SecondSamples()));
-        CHECK(SameBits(problem.SecondDataGradient(step), problem.SecondDataGradient()));
-        CHECK(SameBits(problem.SecondWarpGradient(step), problem.SecondWarpGradient()));
+        CHECK(SameNumbers(problem.Samples(step), problem.Samples()));
+        CHECK(SameNumbers(problem.GradData(step), problem.GradData()));
+        CHECK(SameNumbers(problem.GradPoints(step), problem.GradPoints()));
+        CHECK(SameNumbers(problem.SecondSamples(step), problem.SecondSamples()));
+        CHECK(SameNumbers(problem.SecondGradData(step), problem.SecondGradData()));
+        CHECK(SameNumbers(problem.SecondGradPoints(step), problem.SecondGradPoints()));
       }
     });
   }
 }
 
+TEST(ABandSumsThePointsOfItsList) {
+  ForProblems(2, [](auto problem) {
+    const auto call = problem.Gradient(nullptr, nullptr);
+    const auto& image = problem.sizes.image;
+    // Every other point alone, and the rest.
+    std::vector<uint32_t> lists[2];
+    for (uint32_t q = 0; q < 50; ++q) lists[q % 2].push_back(q);
+    Memory<double> sums(image.elements()), whole(image.elements());
+    sums.Fill(0);
+    whole.Fill(0);
+    using Stencil = typename decltype(problem)::StencilType;
+    for (const auto& list : lists) {
+      const Band band{1, 0, image.size[0], list.data(), static_cast<int64_t>(list.size())};
+      GradientOfBand<Stencil>(problem.rules, call, band, sums.data());
+    }
+    GradientOfBand<Stencil>(problem.rules, call, {1, 0, image.size[0], nullptr, 0}, whole.data());
+    for (int64_t i = 0; i < sums.size(); ++i) CHECK_NEAR(sums[i], whole[i], 1e-13);
+  });
+}
+
 TEST(SharedPointsGiveWhatCopiesGive) {
   ForStencils([&](auto tag, const auto& rules) {
-    using P = Problem<typename decltype(tag)::type>;
+    using P = PlainProblem<typename decltype(tag)::type>;
     P shared(rules, 3, true), copied(rules, 3);
-    copied.grad_output = shared.grad_output;
-    copied.fill = shared.fill;
-    for (size_t i = 0; i < copied.warp.size(); ++i) {
-      copied.warp[i] = shared.warp[i % 100];
-      copied.grad_grad_warp[i] = shared.grad_grad_warp[i % 100];
-    }
-    CHECK(SameBits(shared.Sample(), copied.Sample()));
-    CHECK(SameBits(shared.DataGradient(), copied.DataGradient()));
-    CHECK(SameBits(shared.SecondSamples(), copied.SecondSamples()));
-    CHECK(SameBits(shared.SecondDataGradient(), copied.SecondDataGradient()));
-    const auto check_sums = [](const std::vector<double>& sums, const std::vector<double>& parts) {
-      for (size_t i = 0; i < 100; ++i) {
+    const auto copy = [](const Memory<double>& from, const Memory<double>& to) {
+      for (int64_t i = 0; i < to.size(); ++i) to[i] = from[i % from.size()];
+    };
+    copy(shared.data, copied.data);
+    copy(shared.grad_output, copied.grad_output);
+    copy(shared.grad_grad_data, copied.grad_grad_data);
+    copy(shared.fill, copied.fill);
+    copy(shared.parameters, copied.parameters);
+    copy(shared.grad_grad_points, copied.grad_grad_points);
+    CHECK(SameNumbers(shared.Samples(), copied.Samples()));
+    CHECK(SameNumbers(shared.GradData(), copied.GradData()));
+    CHECK(SameNumbers(shared.SecondSamples(), copied.SecondSamples()));
+    CHECK(SameNumbers(shared.SecondGradData(), copied.SecondGradData()));
+    const auto check_sums = [](const Memory<double>& sums, const Memory<double>& parts) {
+      for (int64_t i = 0; i < 100; ++i) {
         CHECK_NEAR(sums[i], parts[i] + parts[i + 100] + parts[i + 200], 1e-13);
       }
     };
-    check_sums(shared.WarpGradient(), copied.WarpGradient());
-    check_sums(shared.SecondWarpGradient(), copied.SecondWarpGradient());
+    check_sums(shared.GradPoints(), copied.GradPoints());
+    check_sums(shared.SecondGradPoints(), copied.SecondGradPoints());
   });
 }
 
 TEST(DataGradientIsFiniteAndTheAdjointOfSampling) {
-  ForProblems(3, [](auto problem) {
+  const auto check_finite = [](const Memory<double>& sums) {
+    for (int64_t i = 0; i < sums.size(); ++i) CHECK(std::isfinite(sums[i]));
+  };
+  ForProblems(3, [&](auto problem) {
     problem.PutOddPoints();
-    for (const double gradient : problem.DataGradient()) CHECK(std::isfinite(gradient));
-    for (const double gradient : problem.SecondDataGradient()) CHECK(std::isfinite(gradient));
-    for (double& x : problem.warp) x = std::isnan(x) ? 0 : x;
-    for (double& x : problem.fill) x = 0;
-    const std::vector<double> output = problem.Sample(), gradient = problem.DataGradient();
-    double left = 0, right = 0;
-    for (size_t i = 0; i < output.size(); ++i) left += output[i] * problem.grad_output[i];
-    for (size_t i = 0; i < gradient.size(); ++i) right += gradient[i] * problem.data[i];
-    CHECK_NEAR(left, right, 1e-12);
+    check_finite(problem.GradData());
+    check_finite(problem.SecondGradData());
+    for (int64_t i = 0; i < problem.parameters.size(); ++i) {
+      if (std::isnan(problem.parameters[i])) problem.parameters[i] = 0;
+    }
+    problem.fill.Fill(0);
+    CHECK_NEAR(problem.Product(problem.Samples(), problem.grad_output),
+               problem.Product(problem.GradData(), problem.data), 1e-12);
   });
 }
 
 // Moves all coordinates to where no kink is within a few steps.
-void AvoidKinks(std::vector<double>* warp) {
-  for (double& x : *warp) {
-    const double half = std::round(2 * x) / 2;
-    if (std::abs(x - half) < 0.01) x = half + 0.01;
+void AvoidKinks(const Memory<double>& coordinates) {
+  for (int64_t i = 0; i < coordinates.size(); ++i) {
+    const double half = std::round(2 * coordinates[i]) / 2;
+    if (std::abs(coordinates[i] - half) < 0.01) coordinates[i] = half + 0.01;
   }
-}
-
-// Returns the difference quotient of value() in one number.
-template <typename Value>
-double Quotient(double* x, const Value& value) {
-  constexpr double kStep = 1e-5;
-  const double middle = *x;
-  *x = middle + kStep;
-  const double after = value();
-  *x = middle - kStep;
-  const double before = value();
-  *x = middle;
-  return (after - before) / (2 * kStep);
 }
 
 TEST(GradientsAreDifferenceQuotients) {
   ForProblems(2, [](auto problem) {
-    AvoidKinks(&problem.warp);
-    const auto loss = [&] {
-      double sum = 0;
-      const auto output = problem.Sample();
-      for (size_t i = 0; i < output.size(); ++i) sum += output[i] * problem.grad_output[i];
-      return sum;
-    };
-    const auto grad_data = problem.DataGradient(), grad_warp = problem.WarpGradient();
-    for (size_t i = 0; i < problem.data.size(); i += 7) {
+    AvoidKinks(problem.parameters);
+    const auto loss = [&] { return problem.Product(problem.Samples(), problem.grad_output); };
+    const auto grad_data = problem.GradData(), grad_points = problem.GradPoints();
+    for (int64_t i = 0; i < problem.data.size(); i += 7) {
       CHECK_NEAR(grad_data[i], Quotient(&problem.data[i], loss), 1e-8);
     }
-    for (size_t i = 0; i < problem.warp.size(); i += 3) {
-      CHECK_NEAR(grad_warp[i], Quotient(&problem.warp[i], loss), 1e-8);
+    for (int64_t i = 0; i < problem.parameters.size(); i += 3) {
+      CHECK_NEAR(grad_points[i], Quotient(&problem.parameters[i], loss), 1e-8);
     }
   });
 }
 
 TEST(GradientsOfGradientsAreDifferenceQuotients) {
   ForProblems(2, [](auto problem) {
-    AvoidKinks(&problem.warp);
+    AvoidKinks(problem.parameters);
     const auto directed = [&] { return problem.Directed(); };
-    const auto of_output = problem.SecondSamples(), of_data = problem.SecondDataGradient(),
-               of_warp = problem.SecondWarpGradient();
-    for (size_t i = 0; i < problem.data.size(); i += 13) {
+    const auto of_output = problem.SecondSamples(), of_data = problem.SecondGradData(),
+               of_points = problem.SecondGradPoints();
+    for (int64_t i = 0; i < problem.data.size(); i += 13) {
       CHECK_NEAR(of_data[i], Quotient(&problem.data[i], directed), 1e-8);
     }
-    for (size_t i = 0; i < problem.warp.size(); i += 5) {
-      CHECK_NEAR(of_warp[i], Quotient(&problem.warp[i], directed), 1e-7);
+    for (int64_t i = 0; i < problem.parameters.size(); i += 5) {
+      CHECK_NEAR(of_points[i], Quotient(&problem.parameters[i], directed), 1e-7);
     }
-    for (size_t i = 0; i < problem.grad_output.size(); i += 11) {
+    for (int64_t i = 0; i < problem.grad_output.size(); i += 11) {
       CHECK_NEAR(of_output[i], Quotient(&problem.grad_output[i], directed), 1e-8);
     }
   });
 }
 
+// Of what is found for points.  For data, RunOnCpu() asks the loops for no such thing.
 TEST(AnAbsentDirectionIsZero) {
   ForProblems(2, [](auto problem) {
-    const auto& inputs = problem.Inputs();
-    std::vector<double> zero(problem.warp.size()), of_rows(problem.data.size(), kNaN),
-        with_zero(problem.warp.size()), without(problem.warp.size());
-    auto second = problem.Second();
-    second.grad_grad_warp = nullptr;
-    for (int64_t n = 0; n < inputs.images; ++n) {
-      SecondOrderDataGradientOfRows(inputs, problem.points, second, n, 0, inputs.extent.size[0],
-                                    of_rows.data() + n * inputs.extent.elements());
+    using Stencil = typename decltype(problem)::StencilType;
+    for (const bool of_points : {true, false}) {
+      auto with_zero = problem.SecondOrder(nullptr, nullptr, nullptr), without = with_zero;
+      Memory<double> zero_data(problem.data.size()), zero_points(problem.parameters.size());
+      zero_data.Fill(0);
+      zero_points.Fill(0);
+      if (of_points) {
+        with_zero.grad_grad_points = zero_points.data();
+        without.grad_grad_points = nullptr;
+      } else {
+        with_zero.grad_grad_data = zero_data.data();
+        without.grad_grad_data = nullptr;
+      }
+      Memory<double> grad_points[2], samples[2];
+      for (int i = 0; i < 2; ++i) {
+        auto& call = i == 0 ? with_zero : without;
+        grad_points[i] = Memory<double>(problem.parameters.size());
+        samples[i] = Memory<double>(problem.grad_output.size());
+        call.grad_points = grad_points[i].data();
+        call.grad_grad_output = samples[i].data();
+        problem.ForRuns(1000, [&](const Run& run) {
+          GradientOfRun<Stencil>(problem.rules, call, run, nullptr);
+        });
+      }
+      for (int64_t k = 0; k < samples[0].size(); ++k) CHECK(samples[0][k] == samples[1][k]);
+      for (int64_t k = 0; k < grad_points[0].size(); ++k) {
+        CHECK(grad_points[0][k] == grad_points[1][k]);
+      }
     }
-    for (const double gradient : of_rows) CHECK_NEAR(gradient, 0, 0);
-    const int64_t stored = problem.points.stored;
-    SecondOrderWarpGradient(inputs, problem.points, second, 0, stored, without.data());
-    second.grad_grad_warp = zero.data();
-    SecondOrderWarpGradient(inputs, problem.points, second, 0, stored, with_zero.data());
-    CHECK(SameBits(with_zero, without));
   });
 }
 
-TEST(MatrixGradientIsTheSumOverItsPoints) {
-  // Three images with two matrices each, or all with the same two.
-  for (const int64_t per_image : {2, 0}) {
-    std::mt19937 rng(0);
-    const Extent<2> extent = SmallExtent<2>(3);
-    const auto data = Random<double>(rng, 3 * extent.elements(), -1, 1),
-               matrix = Random<double>(rng, 6 * 6, -1, 2),
-               grad_output = Random<double>(rng, 3 * 2 * 12 * 3, -1, 1);
-    const int64_t stored = per_image == 0 ? 2 : 6;
-    const AffinePoints<2, double> points{matrix.data(), per_image, stored, {3, 4}};
-    const Images<Bilinear, double> images{{}, extent, 3, 24, data.data(), nullptr};
-    std::vector<double> gradient(static_cast<size_t>(stored) * 6);
-    MatrixGradients(images, points, grad_output.data(), 0, stored, gradient.data());
-    std::vector<double> expected(gradient.size());
-    for (int64_t n = 0; n < 3; ++n) {
-      for (int64_t q = 0; q < 24; ++q) {
-        double point[2], grad_point[2] = {};
-        points.At(n, q, point);
-        AddWarpGradientOfPoint(Bilinear({}, extent, point), 3, images.image(n), kNoFill,
-                               grad_output.data() + (n * 24 + q) * 3, grad_point);
-        const int64_t of = n * per_image + q / 12;
-        const double pixel[] = {static_cast<double>(q % 4), static_cast<double>(q / 4 % 3), 1};
-        for (int64_t d = 0; d < 2; ++d) {
-          for (int64_t k = 0; k < 3; ++k) {
-            expected[static_cast<size_t>(of * 6 + d * 3 + k)] += grad_point[d] * pixel[k];
+template <int Rank>
+void CheckMatrixGradient(bool is_shared) {
+  using Stencil = LinearWithZeros<Rank>;
+  using Points = AffinePoints<Rank, double>;
+  const auto problem = PointsProblem<Points>(is_shared);
+  const Points& points = problem.points;
+  const int64_t channels = problem.c.channels, per_item = points.points_per_item();
+  const int64_t items = problem.sizes.points_per_image / per_item;
+  CHECK(items == 2);
+  const Memory<double> not_written(problem.parameters.size());
+  const auto call = problem.Gradient(nullptr, not_written.data());
+  for (int64_t n = 0; n < (is_shared ? 1 : 3); ++n) {
+    for (int64_t item = 0; item < items; ++item) {
+      // What is there already is added to.
+      double sums[Points::kParameters], expected[Points::kParameters];
+      for (int k = 0; k < Points::kParameters; ++k) sums[k] = expected[k] = k;
+      const int64_t begin = item * per_item;
+      GradientOfRun<Stencil>({}, call, {n, begin, begin + 7}, sums);
+      GradientOfRun<Stencil>({}, call, {n, begin + 7, begin + per_item}, sums);
+      for (int64_t image = n; image < (is_shared ? 3 : n + 1); ++image) {
+        for (int64_t q = begin; q < begin + per_item; ++q) {
+          double point[Rank], grad_point[Rank] = {};
+          PointOf(points, image, q, point);
+          const Stencil stencil({}, problem.sizes.image, point);
+          AddPointGradient(
+              stencil, Weights<Stencil>(stencil, nullptr), channels, call.image(image), call.fill,
+              problem.grad_output.data() + (image * items * per_item + q) * channels, grad_point);
+          int64_t pixel[Rank + 1];
+          points.size.PixelOf(q - begin, pixel);
+          pixel[Rank] = 1;
+          for (int k = 0; k < Points::kParameters; ++k) {
+            expected[k] += grad_point[k / (Rank + 1)] * static_cast<double>(pixel[k % (Rank + 1)]);
           }
         }
       }
+      for (int k = 0; k < Points::kParameters; ++k) CHECK_NEAR(sums[k], expected[k], 1e-12);
     }
-    for (size_t i = 0; i < gradient.size(); ++i) CHECK_NEAR(gradient[i], expected[i], 1e-12);
+  }
+  for (int64_t i = 0; i < not_written.size(); ++i) CHECK(not_written.IsPoison(i));
+}
+
+TEST(MatrixGradientIsTheSumOverItsPoints) {
+  for (const bool is_shared : {false, true}) {
+    CheckMatrixGradient<2>(is_shared);
+    CheckMatrixGradient<3>(is_shared);
   }
 }
 
-TEST(MatricesMapColumnRowAndSlice) {
-  const double matrix[] = {1, 10, 100, 1000, 2, 20, 200, 2000, 3, 30, 300, 3000};
-  const AffinePoints<3, double> points{matrix, 1, 1, {2, 3, 4}};
-  double point[3];
-  points.At<int64_t>(0, 23, point);  // The last: column 3, row 2, slice 1.
-  CHECK_NEAR(point[0], 1123, 0);
-  CHECK_NEAR(point[1], 2246, 0);
-  CHECK_NEAR(point[2], 3369, 0);
-  CHECK(points.output_points() == 24);
-}
-
-TEST(HalfTypesAreConvertedExplicitly) {
+template <typename T>
+void CheckHalfPixels() {
   const Extent<2> extent{{1, 2}, 1};
-  const Rounded image[] = {Rounded(1), Rounded(3)}, grad_output[] = {Rounded(2)};
-  const Rounded* const no_fill = nullptr;
+  const T image[] = {T(1), T(3)}, grad_output[] = {T(2)};
   const float point[] = {0.25f, 0};
-  const LinearWithZeros<2, float> stencil({}, extent, point);
-  Rounded output;
-  SamplePoint(stencil, 1, image, no_fill, &output);
-  CHECK_NEAR(output.value, 1.5, 0);
-  float grad_point[2] = {}, grad_image[2] = {0, 0};
-  AddWarpGradientOfPoint(stencil, 1, image, no_fill, grad_output, grad_point);
+  using Linear32 = LinearWithZeros<2, float>;
+  const Linear32 stencil({}, extent, point);
+  T output;
+  SampleOf<Linear32, T>(stencil, extent, image, nullptr, &output);
+  CHECK_NEAR(ToDouble(output), 1.5, 0);
+  float grad_point[2] = {}, grad_image[2] = {};
+  AddGradient<Linear32, T>(stencil, extent, image, nullptr, grad_output, grad_point);
   CHECK_NEAR(grad_point[0], 4, 0);
   CHECK_NEAR(grad_point[1], -3, 0);
-  DataGradientOfPoint(stencil, 1, grad_output, 0, 2, grad_image);
+  Scatter(stencil, Weights<Linear32>(stencil, nullptr), 1, grad_output, 0, 2, grad_image);
   CHECK_NEAR(grad_image[0], 1.5, 0);
   CHECK_NEAR(grad_image[1], 0.5, 0);
 }
 
+TEST(SumsOfHalfTypesAreFloats) {
+  CheckHalfPixels<Half>();
+  CheckHalfPixels<BFloat16>();
+}
+
+// Pixels of a type that is not in the list.
+TEST(SamplesOfIntegersAreRounded) {
+  const Extent<2> extent{{1, 2}, 1};
+  const uint8_t image[] = {1, 2};
+  using Linear32 = LinearWithZeros<2, float>;
+  const auto sample = [&](float x) {
+    const float point[] = {x, 0};
+    uint8_t output;
+    SampleOf<Linear32, uint8_t>(Linear32({}, extent, point), extent, image, nullptr, &output);
+    return output;
+  };
+  CHECK(sample(0) == 1 && sample(0.5f) == 2 && sample(0.25f) == 1 && sample(-0.5f) == 0);
+  CHECK(sample(static_cast<float>(kNaN)) == 0);
+}
+
 // Modes and shapes
 
-TEST(ModesAreFoundByName) {
-  InterpolationMode interpolation = InterpolationMode::kNearest;
-  PaddingMode padding = PaddingMode::kZeros;
-  for (const char* name : {"nearest", "linear", "cubic"}) {
-    CHECK(ParseInterpolation(name, &interpolation));
-    CHECK(!ParsePadding(name, &padding));
+// Names that are almost those of a list, and names of another list.
+template <typename Mode, size_t kCount, size_t kOthers>
+void CheckNames(const std::string_view (&names)[kCount], const Mode (&modes)[kCount],
+                const std::string_view (&others)[kOthers]) {
+  for (size_t i = 0; i < kCount; ++i) {
+    Mode mode = modes[(i + 1) % kCount];
+    CHECK(ParseMode(names, names[i], &mode) && mode == modes[i]);
+    const std::string name(names[i]);
+    std::string upper = name;
+    upper[0] = static_cast<char>(std::toupper(upper[0]));
+    for (const std::string& wrong : {name + " ", name + "s", name.substr(1), upper,
+                                     name.substr(0, name.size() - 1), std::string()}) {
+      CHECK(!ParseMode(names, wrong, &mode) && mode == modes[i]);
+    }
+    for (const std::string_view other : others) {
+      CHECK(!ParseMode(names, other, &mode) && mode == modes[i]);
+    }
   }
-  for (const char* name : {"zeros", "border", "reflect", "symmetric", "wrap"}) {
-    CHECK(ParsePadding(name, &padding));
-    CHECK(!ParseInterpolation(name, &interpolation));
+}
+
+TEST(ModesAreFoundByTheNamesOfTheLists) {
+  CheckNames(kInterpolationNames, kInterpolations, kPaddingNames);
+  CheckNames(kPaddingNames, kPaddings, kInterpolationNames);
+  const std::string_view interpolations[] = {"nearest", "linear", "cubic"};
+  const std::string_view paddings[] = {"zeros", "border", "reflect", "symmetric", "wrap"};
+  CHECK(std::equal(std::begin(interpolations), std::end(interpolations),
+                   std::begin(kInterpolationNames), std::end(kInterpolationNames)));
+  CHECK(std::equal(std::begin(paddings), std::end(paddings), std::begin(kPaddingNames),
+                   std::end(kPaddingNames)));
+}
+
+TEST(TapsOfModesAreThoseOfTheirPolicies) {
+  int most = 0;
+  for (const InterpolationMode mode : kInterpolations) {
+    VisitInterpolation(mode, [&](auto tag) {
+      CHECK(TapsOf(mode) == decltype(tag)::type::kTaps);
+      most = std::max(most, decltype(tag)::type::kTaps);
+    });
   }
-  CHECK(padding == PaddingMode::kWrap && interpolation == InterpolationMode::kCubic);
-  CHECK(!ParsePadding("", &padding));
+  CHECK(kMostTaps == most);
 }
 
 TEST(ModesAreVisitedWithTheirStencil) {
@@ -789,7 +1233,8 @@ TEST(ModesAreVisitedWithTheirStencil) {
 TEST(CoordinatesAreDoubleOnlyForDouble) {
   CHECK((std::is_same_v<Coordinate<double>, double>));
   CHECK((std::is_same_v<Coordinate<float>, float>));
-  CHECK((std::is_same_v<Coordinate<Rounded>, float>));
+  CHECK((std::is_same_v<Coordinate<Half>, float>));
+  CHECK((std::is_same_v<Coordinate<BFloat16>, float>));
 }
 
 TEST(ShapesAreCheckedAsFarAsTheyAreKnown) {

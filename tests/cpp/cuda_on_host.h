@@ -22,7 +22,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#define TF_STN_CUDA_ON_HOST  // For cc/kernels/cuda.h.
+#define TF_STN_CUDA_ON_HOST  // For cc/kernels/gpu/cuda.h.
 #define __global__
 #define __device__
 #define __shared__ static  // Blocks do not overlap in time.
@@ -237,7 +237,7 @@ T atomicAdd(T* where, T value) {
   return before;
 }
 
-// As in cc/kernels/cuda.h.
+// As in cc/kernels/gpu/cuda.h.
 template <typename T>
 struct Shared {
   Shared() {
@@ -286,9 +286,14 @@ inline void atomicAdd(float4* where, float4 value) {
   where->w += value.w;
 }
 
-template <typename... Parameters, typename... Arguments>
+template <typename T>
+struct TypeIdentity {
+  using type = T;
+};
+
+template <typename... Parameters>
 const char* Launch(void (*kernel)(Parameters...), unsigned int blocks, unsigned int threads, void*,
-                   const Arguments&... arguments) {
+                   typename TypeIdentity<Parameters>::type... arguments) {
   if (blocks == 0 || threads == 0 || threads > 1024 || threads % cuda_on_host::kWarpSize != 0) {
     return "invalid configuration argument";
   }

@@ -1,5 +1,5 @@
-// Runs the CUDA kernels on the host and holds them against the CPU's loops, over
-// sizes that do not fill a block, a warp or an access, and over all edge rules.
+// Runs the GPU kernels on the host and compares them with the plain loops of cc/core, over sizes
+// that do not fill a block, a warp or an access, and over all rules at edges.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,70 +10,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
-#include <type_traits>
 #include <vector>
 
-#include "cc/core/coordinates.h"
-#include "cc/core/half.h"
+#include "cc/core/call.h"
 #include "cc/core/modes.h"
-#include "cc/core/resample.h"
-#include "cc/kernels/divider.h"
-#include "cc/kernels/gpu_sums.h"
-#include "cc/kernels/resampler.h"
+#include "cc/core/pixel_types.h"
+#include "cc/core/points.h"
+#include "cc/kernels/gpu/fast_division.h"
+#include "cc/kernels/gpu/launchers.h"
+#include "cc/kernels/gpu/sums.h"
 #include "tests/cpp/check.h"
 #include "tests/cpp/cuda_on_host.h"
+#include "tests/cpp/gpu_support.h"
 
 namespace tf_stn {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
-// Relative to the largest number in a result: rounding to T, or a float32 sum in
-// another order.
-template <typename T>
-constexpr double kTolerance = std::is_same_v<T, double>     ? 1e-14
-                              : std::is_same_v<T, float>    ? 2e-6
-                              : std::is_same_v<T, BFloat16> ? 1e-2
-                                                            : 2e-3;
-
-// Memory that begins `shift` elements after a multiple of 16 bytes and ends where
-// its last element does.
-template <typename T>
-class Memory {
- public:
-  Memory(int64_t count, int shift, T value = T())
-      : values_(static_cast<size_t>(count + shift + 16)), count_(count) {
-    const auto begin = reinterpret_cast<uintptr_t>(values_.data());
-    const size_t skip = (16 - begin % 16) % 16 / sizeof(T);
-    start_ = skip + static_cast<size_t>(shift);
-    values_.resize(start_ + static_cast<size_t>(count));
-    values_.shrink_to_fit();
-    std::fill(values_.begin(), values_.end(), value);
-  }
-  T* data() { return values_.data() + start_; }
-  int64_t size() const { return count_; }
-  T& operator[](int64_t i) { return data()[i]; }
-
- private:
-  std::vector<T> values_;
-  size_t start_;
-  int64_t count_;
-};
-
-struct Case {
-  int64_t images, height, width, channels, points;
-  int shift = 0;            // Of all memory, to spoil its alignment.
-  bool crowded = false;     // All points on one pixel.
-  bool odd_pixels = false;  // NaN, infinities and -0 among them.
-  bool shared = false;      // All images share the points.
-  int64_t outputs = 1;      // Of each image, all with as many points.
-  bool fill = false;
-  Modes modes = {};
-};
 
 const Case kCases[] = {
     {1, 4, 5, 1, 1},
@@ -150,78 +105,6 @@ std::vector<Case> CasesOfModes(int rounds) {
   return cases;
 }
 
-std::string Name(const Case& c) {
-  char text[256];
-  std::snprintf(text, sizeof(text),
-                "interpolation %d padding %d derivative %d %d %d images %d size %dx%d channels %d "
-                "outputs %d points %d shift %d%s%s",
-                static_cast<int>(c.modes.interpolation), static_cast<int>(c.modes.padding),
-                c.modes.derivative[0], c.modes.derivative[1], c.modes.derivative[2],
-                static_cast<int>(c.images), static_cast<int>(c.height), static_cast<int>(c.width),
-                static_cast<int>(c.channels), static_cast<int>(c.outputs),
-                static_cast<int>(c.points), c.shift, c.shared ? " shared" : "",
-                c.fill ? " fill" : "");
-  return text;
-}
-
-template <typename T>
-void Randomize(std::mt19937& rng, Memory<T>& memory) {
-  std::uniform_real_distribution<double> value(-1, 1);
-  for (int64_t i = 0; i < memory.size(); ++i) memory[i] = T(static_cast<Coordinate<T>>(value(rng)));
-}
-
-// Volumes are three slices deep.
-template <int Rank>
-Extent<Rank> ExtentOf(const Case& c) {
-  if constexpr (Rank == 2) {
-    return {{c.height, c.width}, c.channels};
-  } else {
-    return {{3, c.height, c.width}, c.channels};
-  }
-}
-
-// Images and gradients of the outputs, with points yet to come.
-template <int Rank, typename T>
-struct Problem {
-  using Type = T;
-  using Real = Coordinate<T>;
-  static constexpr int kRank = Rank;
-
-  explicit Problem(const Case& c)
-      : modes(c.modes),
-        sizes{ExtentOf<Rank>(c), c.images, c.outputs * c.points},
-        data(sizes.images * sizes.image.elements(), c.shift),
-        fill(c.fill ? c.channels : 0, c.shift),
-        grad_output(sizes.points() * c.channels, c.shift) {
-    Randomize(rng, data);
-    Randomize(rng, fill);
-    Randomize(rng, grad_output);
-    const double odd_pixels[] = {kNaN, kInf, -kInf, -0.0};
-    for (int64_t i = 0; c.odd_pixels && i < data.size(); i += 7) {
-      data[i] = T(static_cast<Real>(odd_pixels[i / 7 % 4]));
-    }
-  }
-
-  const T* fill_or_null() { return fill.size() > 0 ? fill.data() : nullptr; }
-
-  // Calls visit(images) with what cc/core takes.
-  template <typename Visit>
-  void VisitOnCpu(const Visit& visit) {
-    VisitStencil<Rank, Real>(modes, [&](auto tag, const auto& rules) {
-      using Stencil = typename decltype(tag)::type;
-      visit(Images<Stencil, T>{rules, sizes.image, sizes.images, sizes.points_per_image,
-                               data.data(), fill_or_null()});
-    });
-  }
-
-  std::mt19937 rng{1};
-  Modes modes;
-  ResamplerSizes<Rank> sizes;
-  Memory<T> data;
-  Memory<T> fill;
-  Memory<T> grad_output;
-};
-
 // Points anywhere in and around the image, some of them odd.
 template <int Rank, typename T>
 struct WarpProblem : Problem<Rank, T> {
@@ -253,13 +136,6 @@ struct WarpProblem : Problem<Rank, T> {
     return {warp.data(), shared ? 0 : this->sizes.points_per_image, warp.size() / Rank};
   }
   int64_t parameters() const { return warp.size(); }
-
-  void PointsGradientOnCpu(Real* grad_points) {
-    this->VisitOnCpu([&](const auto& images) {
-      WarpGradientOfPoints(images, points(), this->grad_output.data(), 0, points().stored,
-                           grad_points);
-    });
-  }
 
   bool shared;
   Memory<Real> warp;
@@ -312,18 +188,13 @@ struct AffineProblem : Problem<Rank, T> {
   Points points() {
     const int64_t output_points = this->sizes.points_per_image / outputs;
     Points points = {matrix.data(), shared ? 0 : outputs, parameters() / Points::kParameters, {}};
-    points.size[Rank - 1] = width;
-    points.size[Rank - 2] = Rank == 3 ? height : output_points / width;
-    if (Rank == 3) points.size[0] = output_points / width / height;
+    auto& side = points.size.side;
+    side[Rank - 1] = PlainDivision(width);
+    side[Rank - 2] = PlainDivision(Rank == 3 ? height : output_points / width);
+    if (Rank == 3) side[0] = PlainDivision(output_points / width / height);
     return points;
   }
   int64_t parameters() const { return matrix.size(); }
-
-  void PointsGradientOnCpu(Real* grad_points) {
-    this->VisitOnCpu([&](const auto& images) {
-      MatrixGradients(images, points(), this->grad_output.data(), 0, points().stored, grad_points);
-    });
-  }
 
   bool shared;
   int64_t outputs;
@@ -331,177 +202,52 @@ struct AffineProblem : Problem<Rank, T> {
   Memory<Real> matrix;
 };
 
-template <typename T>
-void CheckEqual(Memory<T>& gpu, Memory<T>& cpu, double tolerance, const std::string& what) {
-  using Real = Coordinate<T>;
-  double scale = 1e-30;
-  for (int64_t i = 0; i < cpu.size(); ++i) {
-    const double value = std::abs(static_cast<double>(static_cast<Real>(cpu[i])));
-    if (std::isfinite(value)) scale = std::max(scale, value);
-  }
-  for (int64_t i = 0; i < cpu.size(); ++i) {
-    const double a = static_cast<double>(static_cast<Real>(gpu[i]));
-    const double b = static_cast<double>(static_cast<Real>(cpu[i]));
-    if (Near(a, b, tolerance * scale)) continue;
-    ++failures;
-    std::printf("%s: element %d is %.9g, expected %.9g\n", what.c_str(), static_cast<int>(i), a, b);
-    return;
-  }
-}
-
-// Memory in which everything is stale.
-template <typename T>
-Memory<T> Stale(int64_t count, int shift) {
-  return Memory<T>(count, shift, T(static_cast<Coordinate<T>>(kNaN)));
-}
-
-Memory<double> Workspace(size_t bytes) {
-  return Memory<double>(static_cast<int64_t>((bytes + sizeof(double) - 1) / sizeof(double)), 0,
-                        kNaN);
-}
-
-template <typename Problem>
-void CheckForward(const Case& c) {
-  using T = typename Problem::Type;
-  Problem problem(c);
-  Memory<T> gpu = Stale<T>(problem.grad_output.size(), c.shift);
-  Memory<T> cpu(problem.grad_output.size(), 0);
-  const auto& sizes = problem.sizes;
-  const ResamplerArguments<typename Problem::Points, T> arguments = {
-      c.modes, sizes, problem.data.data(), problem.fill_or_null(), problem.points(), gpu.data()};
-  CHECK(LaunchResampler(arguments, nullptr) == nullptr);
-  problem.VisitOnCpu([&](const auto& images) {
-    SamplePoints(images, problem.points(), 0, sizes.points(), cpu.data());
-  });
-  CheckEqual(gpu, cpu, 0, "forward, " + Name(c));  // The same sums in the same order.
-}
-
-// Fills grad_data by scatter(images, image, sums of the image).
-template <typename Problem, typename T, typename Scatter>
-void ScatterOnCpu(Problem& problem, Memory<T>& grad_data, const Scatter& scatter) {
-  const auto& sizes = problem.sizes;
-  Memory<Coordinate<T>> sums(grad_data.size(), 0);
-  problem.VisitOnCpu([&](const auto& images) {
-    for (int64_t n = 0; n < sizes.images; ++n) {
-      scatter(images, n, sums.data() + n * sizes.image.elements());
-    }
-  });
-  for (int64_t i = 0; i < grad_data.size(); ++i) grad_data[i] = static_cast<T>(sums[i]);
-}
-
-template <typename Problem>
-void CheckGradient(const Case& c, bool deterministic, bool needs_data, bool needs_points) {
-  using T = typename Problem::Type;
-  using Real = Coordinate<T>;
-  Problem problem(c);
-  Memory<T> gpu_data = Stale<T>(problem.data.size(), c.shift), cpu_data(problem.data.size(), 0);
-  Memory<Real> gpu_points = Stale<Real>(problem.parameters(), c.shift);
-  Memory<Real> cpu_points(problem.parameters(), 0);
-  const ResamplerGradArguments<typename Problem::Points, T> arguments = {
-      c.modes,
-      problem.sizes,
-      problem.data.data(),
-      problem.fill_or_null(),
-      problem.points(),
-      problem.grad_output.data(),
-      needs_data ? gpu_data.data() : nullptr,
-      needs_points ? gpu_points.data() : nullptr};
-  Memory<double> workspace = Workspace(ResamplerGradWorkspace(arguments));
-  CHECK(LaunchResamplerGrad(arguments, workspace.data(), deterministic, /*stream=*/nullptr) ==
-        nullptr);
-
-  ScatterOnCpu(problem, cpu_data, [&](const auto& images, int64_t n, Real* sums) {
-    DataGradientOfRows(images, problem.points(), problem.grad_output.data(), n, 0,
-                       images.extent.size[0], sums);
-  });
-  problem.PointsGradientOnCpu(cpu_points.data());
-  const std::string what = (deterministic ? "ordered, " : "atomic, ") + Name(c);
-  if (needs_data) {
-    // In order means the sums of the CPU, to the bit where neither contracts products.
-    CheckEqual(gpu_data, cpu_data, deterministic ? 0 : kTolerance<T>, "grad_data, " + what);
-  }
-  if (needs_points) CheckEqual(gpu_points, cpu_points, kTolerance<Real>, "grad_points, " + what);
-}
-
 // What is there of the second order.
 struct Parts {
-  bool grad_grad_data = true, grad_grad_warp = true;                 // Given.
-  bool grad_data = true, grad_warp = true, grad_grad_output = true;  // Wanted.
+  bool grad_grad_data = true, grad_grad_points = true;                 // Given.
+  bool grad_data = true, grad_points = true, grad_grad_output = true;  // Wanted.
 };
-
-template <typename Stencil, typename T>
-SecondOrder<Stencil, T> SecondOrderOf(const Images<Stencil, T>&, const T* grad_output,
-                                      const T* grad_grad_data,
-                                      const typename Stencil::Real* grad_grad_warp) {
-  return {grad_output, grad_grad_data, grad_grad_warp};
-}
 
 template <typename Problem>
 void CheckSecondOrder(const Case& c, bool deterministic, const Parts& parts) {
   using T = typename Problem::Type;
   using Real = typename Problem::Real;
   Problem problem(c);
-  const auto& sizes = problem.sizes;
-  const int64_t samples = problem.grad_output.size(), stored = problem.points().stored;
+  const int64_t samples = problem.grad_output.size();
   Memory<T> grad_grad_data(problem.data.size(), c.shift);
-  Memory<Real> grad_grad_warp(problem.parameters(), c.shift);
+  Memory<Real> grad_grad_points(problem.parameters(), c.shift);
   Randomize(problem.rng, grad_grad_data);
-  Randomize(problem.rng, grad_grad_warp);
+  Randomize(problem.rng, grad_grad_points);
   Memory<T> gpu_data = Stale<T>(problem.data.size(), c.shift);
   Memory<T> gpu_output = Stale<T>(samples, c.shift);
-  Memory<Real> gpu_warp = Stale<Real>(problem.parameters(), c.shift);
-  const T* const given_data = parts.grad_grad_data ? grad_grad_data.data() : nullptr;
-  const Real* const given_warp = parts.grad_grad_warp ? grad_grad_warp.data() : nullptr;
-  const ResamplerGradGradArguments<typename Problem::Points, T> arguments = {
-      c.modes,
-      sizes,
-      problem.data.data(),
-      problem.fill_or_null(),
-      problem.points(),
-      problem.grad_output.data(),
-      given_data,
-      given_warp,
-      parts.grad_data ? gpu_data.data() : nullptr,
-      parts.grad_warp ? gpu_warp.data() : nullptr,
+  Memory<Real> gpu_points = Stale<Real>(problem.parameters(), c.shift);
+  SecondOrderCall<typename Problem::Points, T> call = {
+      {problem.CallOf(problem.points()), problem.grad_output.data(),
+       parts.grad_data ? gpu_data.data() : nullptr,
+       parts.grad_points ? gpu_points.data() : nullptr},
+      parts.grad_grad_data ? grad_grad_data.data() : nullptr,
+      parts.grad_grad_points ? grad_grad_points.data() : nullptr,
       parts.grad_grad_output ? gpu_output.data() : nullptr};
-  Memory<double> workspace = Workspace(ResamplerGradGradWorkspace(arguments));
-  CHECK(LaunchResamplerGradGrad(arguments, workspace.data(), deterministic, nullptr) == nullptr);
+  Memory<double> workspace = Workspace(SecondOrderWorkspace(call));
+  CHECK(LaunchSecondOrder(call, workspace.data(), deterministic, nullptr) == nullptr);
 
   Memory<T> cpu_data(problem.data.size(), 0), cpu_output(samples, 0);
-  Memory<Real> cpu_warp(problem.parameters(), 0);
-  const auto second_of = [&](const auto& images) {
-    return SecondOrderOf(images, problem.grad_output.data(), given_data, given_warp);
-  };
-  if (given_warp != nullptr) {
-    ScatterOnCpu(problem, cpu_data, [&](const auto& images, int64_t n, Real* sums) {
-      SecondOrderDataGradientOfRows(images, problem.points(), second_of(images), n, 0,
-                                    images.extent.size[0], sums);
-    });
-  }
-  problem.VisitOnCpu([&](const auto& images) {
-    SecondOrderSamples(images, problem.points(), second_of(images), 0, sizes.points(),
-                       cpu_output.data());
-    SecondOrderWarpGradient(images, problem.points(), second_of(images), 0, stored,
-                            cpu_warp.data());
-  });
+  Memory<Real> cpu_points(problem.parameters(), 0);
+  call.grad_data = cpu_data.data();
+  call.grad_points = cpu_points.data();
+  call.grad_grad_output = cpu_output.data();
+  if (parts.grad_grad_points) DataGradientByPlainLoops(call);
+  if (c.channels > 0) PointGradientByPlainLoops(call);
   const std::string what =
       (deterministic ? "of the second order, ordered, " : "of the second order, ") + Name(c);
   if (parts.grad_data) {
     CheckEqual(gpu_data, cpu_data, deterministic ? 0 : kTolerance<T>, "grad_data " + what);
   }
-  if (parts.grad_warp) CheckEqual(gpu_warp, cpu_warp, kTolerance<Real>, "grad_warp " + what);
+  if (parts.grad_points) {
+    CheckEqual(gpu_points, cpu_points, kTolerance<Real>, "grad_points " + what);
+  }
   if (parts.grad_grad_output) {
     CheckEqual(gpu_output, cpu_output, kTolerance<T>, "grad_grad_output " + what);
-  }
-}
-
-template <typename Problem>
-void CheckAll(const Case& c) {
-  CheckForward<Problem>(c);
-  for (const bool deterministic : {false, true}) {
-    CheckGradient<Problem>(c, deterministic, true, true);
-    CheckGradient<Problem>(c, deterministic, true, false);
-    CheckGradient<Problem>(c, deterministic, false, true);
   }
 }
 
@@ -592,6 +338,60 @@ TEST(PartsOfTheSecondOrderMayBeAbsent) {
   }
 }
 
+// Every pixel at an edge is infinite, and most points are outside.  Where a padding brings several
+// taps onto one such pixel, it must have the sum of their weights and slopes.
+template <template <int, typename> typename Problem, int Rank>
+void CheckInfinitePixels() {
+  for (Case c : CasesOfModes(1)) {
+    if (c.modes.padding == PaddingMode::kZeros || c.odd_pixels) continue;
+    c.infinite_edges = true;
+    CheckForward<Problem<Rank, float>>(c);
+    CheckGradient<Problem<Rank, float>>(c, /*deterministic=*/false, true, true);
+    if constexpr (Problem<Rank, float>::Points::kIsStored) {
+      CheckSecondOrder<Problem<Rank, float>>(c, /*deterministic=*/true, Parts());
+    }
+  }
+}
+
+TEST(InfinitePixelsAtEdgesEqualTheCpu) {
+  CheckInfinitePixels<WarpProblem, 2>();
+  CheckInfinitePixels<WarpProblem, 3>();
+  CheckInfinitePixels<AffineProblem, 2>();
+  CheckInfinitePixels<AffineProblem, 3>();
+}
+
+TEST(AnInfinitePixelOutsideHasNoSlope) {
+  const float data[] = {static_cast<float>(kInf), 1, 2}, grad_output[] = {1};
+  const float point[] = {-0.5f, 0};  // Both taps along x are the infinite pixel.
+  float output[1], grad_points[2];
+  const Modes modes = {InterpolationMode::kLinear, PaddingMode::kBorder};
+  const Call<WarpPoints<2, float>, float> call = {
+      modes, {{{1, 3}, 1}, 1, 1}, data, nullptr, {point, 1, 1}};
+  CHECK(LaunchSample(SampleCall<WarpPoints<2, float>, float>{call, output}, nullptr) == nullptr);
+  CHECK(LaunchGradient(
+            GradientCall<WarpPoints<2, float>, float>{call, grad_output, nullptr, grad_points},
+            nullptr, false, nullptr) == nullptr);
+  CHECK(output[0] == static_cast<float>(kInf));
+  CHECK(grad_points[0] == 0 && grad_points[1] == 0);
+}
+
+// A sum over no channels is 0, even for a NaN coordinate.
+TEST(GradientsOfPointsAreZeroWithoutChannels) {
+  Case c = {2, 4, 5, 0, 20};
+  for (const auto interpolation : kInterpolations) {
+    c.modes.interpolation = interpolation;
+    CheckAll<WarpProblem<2, float>>(c);
+    CheckAll<AffineProblem<2, Half>>(c);
+    CheckAll<WarpProblem<3, double>>(c);
+    CheckSecondOrder<WarpProblem<3, float>>(c, /*deterministic=*/true, Parts());
+  }
+}
+
+TEST(TheSecondOrderNeedsStoredPoints) {
+  const SecondOrderCall<AffinePoints<2, float>, float> call = {};
+  CHECK(LaunchSecondOrder(call, nullptr, false, nullptr) != nullptr);
+}
+
 TEST(AGradientOfAMatrixLosesNothingOverManyPoints) {
   constexpr int64_t kSide = 350, kPixels = 8;
   const Case c = {1, kPixels, kPixels, 1, kSide * kSide};
@@ -608,13 +408,12 @@ TEST(AGradientOfAMatrixLosesNothingOverManyPoints) {
 
   Memory<float> gpu(6, 0);
   Memory<double> cpu(6, 0);
-  const ResamplerGradArguments<AffinePoints<2, float>, float> arguments = {
-      Modes(), problem.sizes,    problem.data.data(),
-      nullptr, problem.points(), problem.grad_output.data(),
-      nullptr, gpu.data()};
-  Memory<double> workspace = Workspace(ResamplerGradWorkspace(arguments));
-  CHECK(LaunchResamplerGrad(arguments, workspace.data(), false, nullptr) == nullptr);
-  exact.PointsGradientOnCpu(cpu.data());
+  const GradientCall<AffinePoints<2, float>, float> call = {
+      problem.CallOf(problem.points()), problem.grad_output.data(), nullptr, gpu.data()};
+  Memory<double> workspace = Workspace(GradientWorkspace(call));
+  CHECK(LaunchGradient(call, workspace.data(), false, nullptr) == nullptr);
+  PointGradientByPlainLoops(GradientCall<AffinePoints<2, double>, double>{
+      exact.CallOf(exact.points()), exact.grad_output.data(), nullptr, cpu.data()});
   double largest = 0;
   for (int i = 0; i < 6; ++i) largest = std::max(largest, std::abs(cpu[i]));
   for (int i = 0; i < 6; ++i) CHECK_NEAR(gpu[i], cpu[i], 3e-7 * largest);
@@ -665,14 +464,14 @@ TEST(BFloat16ConvertsEveryNumberThereAndBack) {
   CHECK(BFloat16(3.4e38f).bits == 0x7f80);
 }
 
-TEST(ADividerDividesExactly) {
+TEST(AFastDivisionIsExact) {
   std::mt19937 rng(1);
   std::vector<int64_t> divisors = {1,   2,     3,     5,     7,          10,
                                    641, 65535, 65536, 65537, 0x3fffffff, 0x7fffffff};
   for (int i = 0; i < 2000; ++i) divisors.push_back((rng() >> (1 + rng() % 30)) + 1);
   for (const int64_t divisor : divisors) {
-    const Divider<int32_t> narrow(divisor);
-    const Divider<int64_t> wide(divisor);
+    const FastDivision<int32_t> narrow(divisor);
+    const FastDivision<int64_t> wide(divisor);
     const int64_t most = std::numeric_limits<int32_t>::max();
     const int64_t multiple = most / divisor * divisor;
     std::vector<int64_t> dividends = {0, 1, divisor - 1, divisor, multiple - 1, multiple, most};

@@ -1,5 +1,7 @@
-"""Builds and runs the C++ tests of cc/core, plainly and under sanitizers."""
+"""Builds and runs the C++ tests of cc/core, plainly and under sanitizers; who includes whom."""
 
+import pathlib
+import re
 import subprocess
 
 import pytest
@@ -28,18 +30,47 @@ def test_core_passes_its_own_tests(tmp_path, build):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_core_and_launchers_include_no_framework():
-    """cc/core is the maths of every device; what nvcc compiles must not see TensorFlow."""
-    adapters = {"op_support.h", "share_work.h", "divide_work.h", "functors.h"}
-    headers = [
-        path
-        for path in ROOT.glob("cc/kernels/*.h")
-        if path.name not in adapters and not path.name.startswith("functors_")
+def includes(pattern):
+    """Returns, as (file, included file) pairs, what files of the repository include."""
+    files = [path for path in ROOT.glob(pattern) if path.is_file()]
+    assert files, pattern
+    return [
+        (str(path.relative_to(ROOT)), name)
+        for path in files
+        for name in re.findall(r'^ *# *include +[<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE)
     ]
-    files = [*ROOT.glob("cc/core/*"), *headers, *ROOT.glob("cc/**/*.cu.cc")]
-    assert len(files) > 15
-    for path in files:
-        for line in path.read_text().splitlines():
-            if line.startswith("#include"):
-                is_standard = line.startswith("#include <") and "/" not in line
-                assert is_standard or line.startswith('#include "cc/'), f"{path.name}: {line}"
+
+
+@pytest.mark.parametrize("folder", ["cc/core", "cc/kernels/cpu", "cc/kernels/gpu"])
+def test_computation_includes_no_framework(folder):
+    """It is the same for every framework, and nvcc must not see TensorFlow."""
+    for path, name in includes(f"{folder}/**/*"):
+        assert not name.startswith(("tensorflow/", "xla/", "absl/", "Eigen", "unsupported/")), path
+
+
+# Of each folder, what its files may include of cc: folders, and files.
+MAY_INCLUDE = {
+    "cc/core": ["cc/core"],
+    "cc/ops": ["cc/core", "cc/ops"],
+    "cc/kernels": ["cc/core", "cc/kernels", "cc/kernels/cpu", "cc/kernels/gpu"],
+    "cc/kernels/cpu": ["cc/core", "cc/kernels/cpu"],
+    "cc/kernels/cpu/simd": ["cc/core", "cc/kernels/cpu/simd", "cc/kernels/cpu/loops.h"],
+    "cc/kernels/gpu": ["cc/core", "cc/kernels/gpu"],
+}
+
+
+def test_every_folder_of_native_code_has_a_rule():
+    folders = {
+        str(path.parent.relative_to(ROOT)) for path in ROOT.glob("cc/**/*") if path.is_file()
+    }
+    assert folders == set(MAY_INCLUDE)
+
+
+@pytest.mark.parametrize("folder", MAY_INCLUDE)
+def test_folders_include_only_what_is_below_them(folder):
+    allowed = MAY_INCLUDE[folder]
+    for path, name in includes(f"{folder}/*"):
+        if name.startswith("cc/"):
+            assert name in allowed or str(pathlib.PurePosixPath(name).parent) in allowed, (
+                f"{path} includes {name}"
+            )

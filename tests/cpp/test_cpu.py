@@ -1,7 +1,5 @@
-"""The CPU's loops for every instruction set: held against cc/core, chosen, and kept apart."""
+"""The CPU's loops for every instruction set: equal to the plain ones, chosen, and kept apart."""
 
-import concurrent.futures
-import itertools
 import os
 import pathlib
 import platform
@@ -10,68 +8,53 @@ import subprocess
 import sys
 
 import pytest
-from repository import ROOT, compiler, lists_of
+from repository import ROOT, lists_of
 
-SOURCES, ISAS, COMPILE_FLAGS, CPU_FLAGS = lists_of(
-    "setup.py", "CPU_SOURCES", "CPU_ISAS", "COMPILE_FLAGS", "CPU_FLAGS"
-)
+ISAS, CPU_FLAGS = lists_of("setup.py", "CPU_ISAS", "CPU_FLAGS")
 if platform.machine() != "x86_64":
     ISAS = {"baseline": ISAS["baseline"]}
-SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
-BUILDS = {"plain": ["-Werror"], "sanitized": ["-O1", "-g", *SANITIZERS]}
+RUNNERS = ["cc/kernels/cpu/loops.cc", "cc/kernels/cpu/plain.cc", "cc/kernels/cpu/run.cc"]
 
 
-@pytest.fixture(scope="module", params=BUILDS)
-def build(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def objects(build, tmp_path_factory):
-    """The loops for each instruction set, compiled as setup.py does: a list for each."""
-    folder = tmp_path_factory.mktemp(build)
-
-    def compile_for(task):
-        isa, source = task
-        target = folder / f"{pathlib.Path(source).stem}_{isa}.o"
-        flags = [*COMPILE_FLAGS, *CPU_FLAGS, *BUILDS[build], *ISAS[isa], f"-DTF_STN_ISA={isa}"]
-        command = [*compiler(), *flags, "-I.", "-c", source, "-o", str(target)]
-        subprocess.run(command, check=True, cwd=ROOT)
-        return target
-
-    tasks = [(isa, source) for source in reversed(SOURCES) for isa in ISAS]  # The longest first.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        targets = list(pool.map(compile_for, tasks))
-    return {isa: [t for (i, _), t in zip(tasks, targets, strict=True) if i == isa] for isa in ISAS}
-
-
-@pytest.mark.parametrize("name", ["cpu_test", "cpu_any_test"])
-def test_loops_equal_those_of_core(build, objects, name, tmp_path):
-    """The test itself is without sanitizers: they watch the loops, and all memory they touch."""
-    test_object, program = tmp_path / "test.o", tmp_path / "test"
-    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
-    command = [*compiler(), *flags, "-c", f"tests/cpp/{name}.cc", "-o", str(test_object)]
-    subprocess.run(command, check=True, cwd=ROOT)
-    files = map(str, [test_object, *itertools.chain(*objects.values())])
-    subprocess.run([*compiler(), *BUILDS[build], *files, "-o", str(program)], check=True)
+def run_program(program):
     result = subprocess.run([program], capture_output=True, text=True)
     print(result.stdout)  # Says which instruction sets this processor lacks.
     assert result.returncode == 0, result.stdout[-10000:] + result.stderr
 
 
-def test_objects_leave_the_linker_nothing_to_share(build, objects):
+@pytest.mark.parametrize(
+    "name, build", [("cpu_test", "plain"), ("cpu_test", "sanitized"), ("run_test", "plain")]
+)
+def test_loops_equal_the_plain_ones(objects, name, build, tmp_path):
+    """The test itself is without sanitizers: they watch the loops, and all memory they touch."""
+    without = ["-fno-sanitize=all"] if build == "sanitized" else []
+    files = [objects.compile(f"tests/cpp/{name}.cc", build, "-O1", *without)]
+    files += [objects.compile(source, build) for source in RUNNERS]
+    for isa in ISAS:
+        files += objects.loops(build, isa)
+    objects.link(build, tmp_path / name, *files)
+    run_program(tmp_path / name)
+
+
+def test_loops_take_a_source_of_points_that_they_do_not_know(objects, tmp_path):
+    """It is defined in the test alone."""
+    flags = [*CPU_FLAGS, "-O1", "-DTF_STN_ISA=baseline"]
+    file = objects.compile("tests/cpp/source_test.cc", "plain", *flags)
+    objects.link("plain", tmp_path / "source_test", file)
+    run_program(tmp_path / "source_test")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_objects_leave_the_linker_nothing_to_share(objects, isa):
     """Of functions that several objects define, the linker keeps one, made for any processor."""
-    if build != "plain":
-        pytest.skip("sanitizers add symbols of their own")
-    for isa, targets in objects.items():
-        command = ["nm", "--demangle", "--defined-only", *map(str, targets)]
-        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        symbols = re.findall(r"^[0-9a-f]+ (\w) (.*)$", lines, re.MULTILINE)
-        # Lower-case letters are local symbols, but for u and v.
-        shared = [name for kind, name in symbols if kind.isupper() or kind in "uvw"]
-        assert len(shared) >= 8
-        for name in shared:
-            assert re.match(rf"(.* )?tf_stn::{isa}::", name), name
+    command = ["nm", "--demangle", "--defined-only", *objects.loops("plain", isa)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    symbols = re.findall(r"^[0-9a-f]+ (\w) (.*)$", lines, re.MULTILINE)
+    # Lower-case letters are local symbols, but for u and v.
+    shared = [name for kind, name in symbols if kind.isupper() or kind in "uvw"]
+    assert len(shared) >= 8
+    for name in shared:
+        assert re.match(rf"(.* )?tf_stn::{isa}::", name), name
 
 
 def run_with(isa, *command):
@@ -97,7 +80,7 @@ library = ctypes.CDLL(str(folder("tf_stn") / "_tf_stn.so"))
 library.tf_stn_cpu_isa.restype = ctypes.c_char_p
 print(library.tf_stn_cpu_isa().decode())
 """
-NAMES = ["core", *ISAS]
+NAMES = ["plain", *ISAS]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from repository import ROOT, compiler
 
 from tf_stn import _build_info
 
-SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cc/kernels/*.cu.cc"))
+SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cc/kernels/gpu/*.cu.cc"))
+TESTS = ["tests/cpp/gpu_test.cc", "tests/cpp/gpu_source_test.cc"]
 TABLE = ROOT / "benchmarks/gpu_kernels.csv"
 OPS = ["Resampler", "ResamplerGrad", "ResamplerGradGrad", "AffineResampler", "AffineResamplerGrad"]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
@@ -53,7 +54,7 @@ def test_kernels_run_on_the_host_and_equal_the_cpu(tmp_path, build):
         return str(target)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        targets = list(pool.map(compile_source, ["tests/cpp/gpu_test.cc", *SOURCES]))
+        targets = list(pool.map(compile_source, [*TESTS, *SOURCES]))
     subprocess.run([*compiler(), *HOST_BUILDS[build], *targets, "-o", str(program)], check=True)
     result = subprocess.run([program], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -166,9 +167,9 @@ def resources(report):
         kernel = re.search(r"(\w+Kernel<.*>)\(", name).group(1)
         kernel = re.sub(r"tf_stn::|\(anonymous namespace\)::", "", kernel)
         kernel = re.sub(r"Stencil<2, Linear, Zeros, (\w+), (\w+), NoOrders>", r"\1, \2", kernel)
-        any_stencil = r"Stencil<(\d), (\w+), AnyPadding, (\w+), long, Orders<\d> ?>"
-        kernel = re.sub(any_stencil, r"\1, \2, \3", kernel)
-        kernel = re.sub(r"(Warp|Affine)Points<[^>]*>", r"\1", kernel)
+        general = r"Stencil<(\d), (\w+), AnyPadding, (\w+), long, Orders<\d> ?>"
+        kernel = re.sub(general, r"\1, \2, \3", kernel)
+        kernel = re.sub(r"(\w+)Points<[^>]*>", r"\1", kernel)
         rows.append((kernel, int(architecture), int(registers), int(stack) + int(spilled)))
     return rows
 
@@ -179,29 +180,29 @@ def test_kernels_compile_for_every_architecture_without_warnings(compiled, cuda)
     assert {90, 100, 120} <= set(cuda.architectures)
 
 
-def is_any(kernel):
-    """Whether it is one that takes any modes, and not linear interpolation with zeros alone."""
-    return kernel.startswith(("Any", "GradGrad"))
+def is_general(kernel):
+    """Whether it is one of all modes, and not of bilinear interpolation with zeros outside."""
+    return re.match("Sample|PointGradient|ItemGradient|OrderedGradient|SecondOrder", kernel)
 
 
 def eighths_of_threads(kernel):
     """Returns how many eighths of a multiprocessor's threads fit at once, at least.
 
-    Half of them; three eighths where the gradient of a matrix is summed or numbers have 64 bits or
-    come by the eight; a quarter where two of these hold, or indices have 64 bits, or where a kernel
-    takes any modes; an eighth where it does and numbers have 64 bits.
+    Half of them; three eighths where the gradient of items is summed, or numbers have 64 bits or
+    come by the eight; a quarter where two of these hold, or indices have 64 bits, or for kernels of
+    all modes; an eighth for these where numbers have 64 bits.
     """
-    if is_any(kernel):
+    if is_general(kernel):
         return 1 if "double" in kernel else 2
-    is_heavy = [kernel.startswith("Matrix"), "double" in kernel or ", 8," in kernel]
+    is_heavy = [kernel.startswith("BilinearItem"), "double" in kernel or ", 8," in kernel]
     return 2 if all(is_heavy) or "long" in kernel else 3 if any(is_heavy) else 4
 
 
 def test_kernels_spill_nothing_and_leave_room_for_other_threads(compiled):
     """Launch bounds promise the room; that nothing is spilled for it is the compiler's word."""
     _, rows = compiled
-    assert len([row for row in rows if not is_any(row[0])]) > 1200
-    assert len([row for row in rows if is_any(row[0])]) > 1600
+    assert len([row for row in rows if not is_general(row[0])]) > 1200
+    assert len([row for row in rows if is_general(row[0])]) > 1600
     for kernel, architecture, registers, stack in rows:
         most_threads = MOST_THREADS.get(architecture, OTHER_MOST_THREADS)
         threads = most_threads * eighths_of_threads(kernel) // 8
@@ -226,11 +227,14 @@ def test_table_of_resources_is_current(compiled, cuda):
 
 NO_DRIVER = """
 #include <cstdio>
-#include "cc/kernels/resampler.h"
+#include "cc/kernels/gpu/launchers.h"
 int main() {
+  using Points = tf_stn::WarpPoints<2, float>;
   float numbers[8] = {};
-  const char* error = tf_stn::LaunchResampler<tf_stn::WarpPoints<2, float>, float>(
-      {tf_stn::Modes(), {{{1, 1}, 1}, 1, 1}, numbers, nullptr, {numbers, 1, 1}, numbers}, nullptr);
+  const tf_stn::Call<Points, float> call = {
+      tf_stn::Modes(), {{{1, 1}, 1}, 1, 1}, numbers, nullptr, {numbers, 1, 1}};
+  const char* error =
+      tf_stn::LaunchSample(tf_stn::SampleCall<Points, float>{call, numbers}, nullptr);
   std::puts(error == nullptr ? "launched" : error);
 }
 """

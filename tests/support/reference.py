@@ -117,15 +117,24 @@ class Sampler:
             in_warp = (0, *where[1:]) if len(self.warp) == 1 else where
             yield where, in_warp, 0 if len(self.data) == 1 else where[0]
 
+    def taps(self, x, order, size):
+        """Returns {index: weight} along an axis; taps on one pixel count as one."""
+        taps = {}
+        for index, weight in self.interpolation(x, order):
+            place = self.padding(index, size)
+            # What is outside is no pixel: each tap stays by itself.
+            key = (OUTSIDE, index) if place == OUTSIDE else (place, 0)
+            taps[key] = taps.get(key, 0.0) + weight
+        return [(place, weight) for (place, _), weight in taps.items()]
+
     def stencil(self, point, orders):
         """Yields (pixel, weight) of what `point` reads; `pixel` is None outside the image."""
-        shape = self.data.shape[1:-1]
         taps = [
-            self.interpolation(float(point[self.rank - 1 - axis]), orders[self.rank - 1 - axis])
-            for axis in range(self.rank)
+            self.taps(float(point[self.rank - 1 - axis]), orders[self.rank - 1 - axis], size)
+            for axis, size in enumerate(self.data.shape[1:-1])
         ]
         for combination in itertools.product(*taps):
-            pixel = tuple(self.padding(index, size) for (index, _), size in zip(combination, shape))
+            pixel = tuple(index for index, _ in combination)
             weight = math.prod(weight for _, weight in combination)
             yield (None if OUTSIDE in pixel else pixel), weight
 

@@ -1,0 +1,515 @@
+// Points as the vector loops take them: the coordinates of blocks of points, which of them may have
+// pixels where, and the sums of their gradients.
+//
+// What is here for all sources works point by point.  For WarpPoints and AffinePoints there are
+// faster versions.
+
+#ifndef TF_STN_CC_KERNELS_CPU_SIMD_POINTS_H_
+#define TF_STN_CC_KERNELS_CPU_SIMD_POINTS_H_
+
+#include <cstdint>
+
+#include "cc/core/call.h"
+#include "cc/core/points.h"
+#include "cc/core/stencil.h"
+#include "cc/kernels/cpu/simd/vectors.h"
+
+namespace tf_stn {
+namespace TF_STN_ISA {
+
+inline constexpr int kBlockPoints = 64;
+static_assert(Band::kRunLength == kBlockPoints);
+
+TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+TF_STN_INLINE int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Where the coordinates of a block go: arrays of kBlockPoints for x, y[, z].
+template <typename Points>
+using CoordinatesOut = typename Points::Real* const (&)[Points::kRank];
+
+// Repeats the last of `count` points until the last vector is full.
+template <int kRank, typename Real>
+TF_STN_INLINE void FillLastVector(int count, Real* const (&to)[kRank]) {
+  for (int d = 0; d < kRank; ++d) {
+    for (int i = count; i % kLanes<Real> != 0; ++i) to[d][i] = to[d][count - 1];
+  }
+}
+
+// Writes the coordinates of points [q, q + count) of image n, to places from `at` on.
+template <typename Points>
+TF_STN_INLINE void ReadPoints(const Points& points, int64_t n, int64_t q, int count, int at,
+                              CoordinatesOut<Points> to) {
+  const int64_t per_item = points.points_per_item();
+  int64_t item = q / per_item, in_item = q - item * per_item;
+  for (int i = at; i < at + count; ++i) {
+    typename Points::Real point[Points::kRank];
+    points.At(ItemOf(points, n, item), in_item, point);
+    for (int d = 0; d < Points::kRank; ++d) to[d][i] = point[d];
+    if (++in_item == per_item) ++item, in_item = 0;
+  }
+}
+
+template <typename Real>
+TF_STN_INLINE void ReadPoints(const WarpPoints<2, Real>& points, int64_t n, int64_t q, int count,
+                              int at, CoordinatesOut<WarpPoints<2, Real>> to) {
+  constexpr int kCount = kLanes<Real>;
+  const Real* const warp = ItemOf(points, n, q);
+  int i = 0;
+  for (; i + kCount <= count; i += kCount) {
+    RealVector<Real> x, y;
+    Deinterleave<Real>(LoadElements<kCount>(warp + 2 * i),
+                       LoadElements<kCount>(warp + 2 * i + kCount), &x, &y);
+    Store<kCount>(x, to[0] + at + i);
+    Store<kCount>(y, to[1] + at + i);
+  }
+  for (; i < count; ++i) {
+    to[0][at + i] = warp[2 * i];
+    to[1][at + i] = warp[2 * i + 1];
+  }
+}
+
+// A line of an affine output, whose coordinates are start + step * column.
+template <int Rank, typename Real>
+struct OutputLine {
+  Real start[Rank], step[Rank];
+
+  // `pixel` is any pixel of the line.
+  TF_STN_INLINE OutputLine(const Real* matrix, const int64_t* pixel) {
+    for (int d = 0; d < Rank; ++d, matrix += Rank + 1) {
+      step[d] = matrix[0];
+      start[d] = matrix[Rank];
+      for (int k = Rank - 1; k > 0; --k) start[d] += matrix[k] * static_cast<Real>(pixel[k]);
+    }
+  }
+};
+
+// Where a point lies among the outputs of an image.
+template <int Rank>
+struct OutputPixel {
+  int64_t item;
+  int64_t pixel[Rank];  // (column, row[, slice])
+
+  template <typename Real>
+  TF_STN_INLINE OutputPixel(const AffinePoints<Rank, Real>& points, int64_t q) {
+    const int64_t per_item = points.points_per_item();
+    item = q / per_item;
+    points.size.PixelOf(q - item * per_item, pixel);
+  }
+
+  // Goes on to the first pixel of the next line.
+  template <typename Real>
+  TF_STN_INLINE void NextLine(const AffinePoints<Rank, Real>& points) {
+    pixel[0] = 0;
+    for (int k = 1; k < Rank; ++k) {
+      if (++pixel[k] < points.size.side[Rank - 1 - k].divisor()) return;
+      pixel[k] = 0;
+    }
+    ++item;
+  }
+};
+
+// Calls body(OutputPixel, i, count) for the parts of points [q, q + count) that are on one line
+// each; part i begins with point q + i.
+template <int Rank, typename Real, typename Body>
+TF_STN_INLINE void ForLines(const AffinePoints<Rank, Real>& points, int64_t q, int count,
+                            const Body& body) {
+  OutputPixel<Rank> at(points, q);
+  const int64_t width = points.size.side[Rank - 1].divisor();
+  for (int i = 0; i < count;) {
+    const int here = static_cast<int>(Smaller(width - at.pixel[0], count - i));
+    body(at, i, here);
+    i += here;
+    if (i < count) at.NextLine(points);
+  }
+}
+
+// Writes a vector from `at` on, as far as there is room in a block.
+template <typename Real>
+TF_STN_INLINE void WriteInBlock(const RealVector<Real>& vector, int at, Real* to) {
+  constexpr int kCount = kLanes<Real>;
+  if (at + kCount <= kBlockPoints) return Store<kCount>(vector, to + at);
+  for (int j = 0; at + j < kBlockPoints; ++j) to[at + j] = vector[j];
+}
+
+template <typename Real>
+TF_STN_INLINE RealVector<Real> LaneNumbers() {
+  RealVector<Real> lanes{};
+  for (int i = 0; i < kLanes<Real>; ++i) lanes[i] = static_cast<Real>(i);
+  return lanes;
+}
+
+// What a vector writes beyond the end of a line is overwritten by the next line.
+template <int Rank, typename Real>
+TF_STN_INLINE void ReadPoints(const AffinePoints<Rank, Real>& points, int64_t n, int64_t q,
+                              int count, int at, Real* const (&to)[Rank]) {
+  const RealVector<Real> lanes = LaneNumbers<Real>();
+  ForLines(points, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
+    const OutputLine<Rank, Real> line(ItemOf(points, n, first.item), first.pixel);
+    for (int i = 0; i < here; i += kLanes<Real>) {
+      const RealVector<Real> columns = lanes + static_cast<Real>(first.pixel[0] + i);
+      for (int d = 0; d < Rank; ++d) {
+        WriteInBlock<Real>(line.step[d] * columns + line.start[d], at + begin + i, to[d]);
+      }
+    }
+  });
+}
+
+// The gradient of an item's parameters, summed in double over the points of a run.
+template <typename Points>
+class ItemSum {
+ public:
+  // Adds that of points [q, q + count) of image n, which are of the item; `grads` are their
+  // gradients in x, y[, z].
+  TF_STN_INLINE void Add(const Points& points, int64_t n, int64_t q, int count,
+                         CoordinatesOut<Points> grads) {
+    const int64_t per_item = points.points_per_item(), item = q / per_item;
+    for (int i = 0; i < count; ++i) {
+      double grad_point[Points::kRank];
+      for (int d = 0; d < Points::kRank; ++d) grad_point[d] = static_cast<double>(grads[d][i]);
+      points.Pull(ItemOf(points, n, item), q + i - item * per_item, grad_point,
+                  [&](int k, double value) { sums_[k] += value; });
+    }
+  }
+
+  TF_STN_INLINE void AddTo(double* sums) const {
+    for (int k = 0; k < Points::kParameters; ++k) sums[k] += sums_[k];
+  }
+
+ private:
+  double sums_[Points::kParameters] = {};
+};
+
+// In vectors, each lane of which has a sum of its own.
+template <int Rank, typename Real>
+class ItemSum<AffinePoints<Rank, Real>> {
+ public:
+  using Points = AffinePoints<Rank, Real>;
+
+  TF_STN_INLINE void Add(const Points& points, int64_t, int64_t q, int count,
+                         CoordinatesOut<Points> grads) {
+    for (int d = 0; d < Rank; ++d) {
+      for (int i = count; i % kLanes<Real> != 0; ++i) grads[d][i] = 0;
+    }
+    const OutputPixel<Rank> first(points, q);
+    const auto width = points.size.side[Rank - 1].divisor();
+    if (first.pixel[0] + count <= width) return AddLine(first.pixel, count, grads);
+    alignas(64) Real pixel[Rank][kBlockPoints];
+    const RealVector<Real> lanes = LaneNumbers<Real>();
+    ForLines(points, q, count, [&](const OutputPixel<Rank>& at, int begin, int here) {
+      for (int i = 0; i < here; i += kLanes<Real>) {
+        WriteInBlock<Real>(lanes + static_cast<Real>(at.pixel[0] + i), begin + i, pixel[0]);
+        for (int k = 1; k < Rank; ++k) {
+          WriteInBlock<Real>(RealVector<Real>{} + static_cast<Real>(at.pixel[k]), begin + i,
+                             pixel[k]);
+        }
+      }
+    });
+    for (int k = 0; k < Rank; ++k) {
+      for (int i = count; i % kLanes<Real> != 0; ++i) pixel[k][i] = 0;
+    }
+    for (int i = 0; i < count; i += kLanes<Real>) {
+      const auto load = [&](const Real* from) { return LoadElements<kLanes<Real>>(from + i); };
+      RealVector<Real> place[Rank];
+      for (int k = 0; k < Rank; ++k) place[k] = load(pixel[k]);
+      for (int d = 0; d < Rank; ++d) AddVector(d, load(grads[d]), place);
+    }
+  }
+
+  TF_STN_INLINE void AddTo(double* sums) const {
+    for (int k = 0; k < Points::kParameters; ++k) {
+      for (int i = 0; i < kWide; ++i) sums[k] += sums_[k][i];
+    }
+  }
+
+ private:
+  // Doubles in half a vector of Reals, or in all of it.
+  static constexpr int kParts = sizeof(double) / sizeof(Real);
+  static constexpr int kWide = kLanes<Real> / kParts;
+  using Wide = Vector<double, kWide>;
+
+  TF_STN_INLINE void AddLine(const int64_t* first, int count, CoordinatesOut<Points> grads) {
+    RealVector<Real> place[Rank];
+    for (int k = 1; k < Rank; ++k) place[k] = RealVector<Real>{} + static_cast<Real>(first[k]);
+    const RealVector<Real> lanes = LaneNumbers<Real>();
+    for (int i = 0; i < count; i += kLanes<Real>) {
+      place[0] = lanes + static_cast<Real>(first[0] + i);
+      for (int d = 0; d < Rank; ++d) {
+        AddVector(d, LoadElements<kLanes<Real>>(grads[d] + i), place);
+      }
+    }
+  }
+
+  TF_STN_INLINE static Wide Part(const RealVector<Real>& vector, int part) {
+    if constexpr (kParts == 1) {
+      return vector;
+    } else {
+      Vector<Real, kWide> parts[kParts];
+      __builtin_memcpy(&parts, &vector, sizeof(vector));
+      return __builtin_convertvector(parts[part], Wide);
+    }
+  }
+
+  // Adds gradients in coordinate d times (column, row[, slice], 1).
+  TF_STN_INLINE void AddVector(int d, const RealVector<Real>& gradient,
+                               const RealVector<Real>* place) {
+    Wide* const row = sums_ + d * (Rank + 1);
+    for (int part = 0; part < kParts; ++part) {
+      const Wide wide = Part(gradient, part);
+      for (int k = 0; k < Rank; ++k) row[k] += wide * Part(place[k], part);
+      row[Rank] += wide;
+    }
+  }
+
+  Wide sums_[Points::kParameters] = {};
+};
+
+// Columns [begin, end) of a line.
+struct Columns {
+  int64_t begin, end;
+};
+
+// Whether start + step * column is finite for all columns.
+TF_STN_INLINE bool IsFinite(double start, double step, const Columns& columns) {
+  const double first = start + step * static_cast<double>(columns.begin);
+  const double last = start + step * static_cast<double>(columns.end);
+  return (first - first) + (last - last) == 0;
+}
+
+// Restricts the column range to coordinates in (low, high).  Conservative: may keep extra columns.
+// REQUIRES: IsFinite(start, step, *columns).
+TF_STN_INLINE void Restrict(double start, double step, double low, double high, Columns* columns) {
+  const double ends[] = {start + step * static_cast<double>(columns->begin),
+                         start + step * static_cast<double>(columns->end)};
+  // More than the rounding of a coordinate: where large terms cancel, many pixels.
+  const auto size = [](double x) { return x < 0 ? -x : x; };
+  const double margin = 1 + 1e-6 * (size(start) + size(step) * static_cast<double>(columns->end));
+  const double below = low - margin, above = high + margin;
+  if ((ends[0] < below && ends[1] < below) || (ends[0] > above && ends[1] > above)) {
+    columns->end = columns->begin;
+    return;
+  }
+  if (step == 0) return;
+  double first = (below - start) / step, last = (above - start) / step;
+  if (first > last) {
+    const double swapped = first;
+    first = last;
+    last = swapped;
+  }
+  // What is beyond the columns need not be an int64_t.
+  if (first > static_cast<double>(columns->begin)) {
+    columns->begin = Smaller(columns->end, static_cast<int64_t>(first));
+  }
+  if (last < static_cast<double>(columns->end)) {
+    columns->end = Larger(columns->begin, static_cast<int64_t>(last) + 1);
+  }
+}
+
+// The coordinates, along each axis, that may have pixels in some slabs.  Where taps are outside the
+// image, nothing is known if the padding repeats it.
+template <int Rank>
+struct Reach {
+  double low[Rank], high[Rank];
+  // Between these, no tap is outside the image.
+  double first[Rank], last[Rank];
+  bool repeats;
+
+  // `padding` Zeros has no pixels outside; any other that does not repeat reads the border there.
+  TF_STN_INLINE Reach(const Modes& modes, const Extent<Rank>& image, int64_t begin, int64_t end)
+      : repeats(Repeats(modes.padding)) {
+    const int64_t taps = TapsOf(modes.interpolation);
+    const double far = __builtin_inf();
+    const bool has_zeros = modes.padding == PaddingMode::kZeros;
+    for (int d = 0; d < Rank; ++d) {
+      const int64_t pixels = image.size[Rank - 1 - d];
+      const bool is_slab = d == Rank - 1;
+      const int64_t lowest = is_slab ? begin : 0, highest = is_slab ? end : pixels;
+      low[d] = lowest > 0 || has_zeros ? static_cast<double>(lowest - taps) : -far;
+      high[d] = highest < pixels || has_zeros ? static_cast<double>(highest + taps) : far;
+      first[d] = static_cast<double>(taps);
+      last[d] = static_cast<double>(pixels - 1 - taps);
+    }
+  }
+
+  // Restricts columns to those whose points may have pixels there.  A coordinate that is not
+  // finite leaves all, since others of its point may be NaN.
+  template <typename Real>
+  TF_STN_INLINE void RestrictLine(const OutputLine<Rank, Real>& line, Columns* columns) const {
+    double start[Rank], step[Rank];
+    for (int d = 0; d < Rank; ++d) {
+      start[d] = static_cast<double>(line.start[d]);
+      step[d] = static_cast<double>(line.step[d]);
+      if (!IsFinite(start[d], step[d], *columns)) return;
+    }
+    for (int d = 0; d < Rank; ++d) {
+      const double ends[] = {start[d] + step[d] * static_cast<double>(columns->begin),
+                             start[d] + step[d] * static_cast<double>(columns->end)};
+      const auto is_inside = [&](double x) { return first[d] <= x && x <= last[d]; };
+      if (repeats && !(is_inside(ends[0]) && is_inside(ends[1]))) continue;
+      Restrict(start[d], step[d], low[d], high[d], columns);
+    }
+  }
+};
+
+// Calls inside(begin, end) for points [begin, end) of an image that may have pixels in it, and
+// outside(begin, end) for the others, of which all are finite.
+template <typename Points, typename Inside, typename Outside>
+TF_STN_INLINE void ForPointsInside(const Points&, const Reach<Points::kRank>&, int64_t,
+                                   int64_t begin, int64_t end, const Inside& inside,
+                                   const Outside&) {
+  inside(begin, end);
+}
+
+// Line by line, unless these are short.
+template <int Rank, typename Real, typename Inside, typename Outside>
+TF_STN_INLINE void ForPointsInside(const AffinePoints<Rank, Real>& points, const Reach<Rank>& reach,
+                                   int64_t n, int64_t begin, int64_t end, const Inside& inside,
+                                   const Outside& outside) {
+  const int64_t width = points.size.side[Rank - 1].divisor();
+  if (width <= kBlockPoints) return inside(begin, end);
+  OutputPixel<Rank> at(points, begin);
+  while (begin < end) {
+    const int64_t start = begin - at.pixel[0], until = Smaller(end, start + width);
+    const OutputLine<Rank, Real> line(ItemOf(points, n, at.item), at.pixel);
+    Columns columns{at.pixel[0], until - start};
+    reach.RestrictLine(line, &columns);
+    if (begin < start + columns.begin) outside(begin, start + columns.begin);
+    if (columns.begin < columns.end) inside(start + columns.begin, start + columns.end);
+    if (start + columns.end < until) outside(start + columns.end, until);
+    begin = until;
+    if (begin < end) at.NextLine(points);
+  }
+}
+
+// The points of an image that may have pixels in a band, a block at a time, in order.
+//
+// Of the points that the band lists, or of all.
+template <typename Points>
+class BandPoints {
+ public:
+  TF_STN_INLINE BandPoints(const Points& points, const Reach<Points::kRank>&, const Band& band,
+                           int64_t points_per_image)
+      : points_(points), band_(band), points_per_image_(points_per_image) {}
+
+  // Writes the coordinates of the next points, and returns how many there are, and writes their
+  // numbers; of points that follow each other, those of the first and the last.
+  TF_STN_INLINE int Read(uint32_t* numbers, CoordinatesOut<Points> to) {
+    if (band_.points == nullptr) return ReadRun(next_, numbers, to);
+    int count = 0;
+    for (; count < kBlockPoints && next_ < band_.count; ++next_) {
+      const uint32_t entry = band_.points[next_];
+      if ((entry & Band::kRunOfPoints) != 0) {
+        // A run is a block by itself.
+        if (count == 0) return ++next_, ReadRun(entry - Band::kRunOfPoints, numbers, to);
+        break;
+      }
+      numbers[count] = entry;
+      ReadPoints(points_, band_.image, entry, 1, count, to);
+      ++count;
+    }
+    if (count > 0) FillLastVector(count, to);
+    return count;
+  }
+
+ private:
+  TF_STN_INLINE int ReadRun(int64_t first, uint32_t* numbers, CoordinatesOut<Points> to) {
+    const int count = static_cast<int>(Smaller(kBlockPoints, points_per_image_ - first));
+    if (band_.points == nullptr) next_ += kBlockPoints;
+    if (count <= 0) return 0;
+    numbers[0] = static_cast<uint32_t>(first);
+    numbers[count - 1] = static_cast<uint32_t>(first + count - 1);
+    ReadPoints(points_, band_.image, first, count, 0, to);
+    FillLastVector(count, to);
+    return count;
+  }
+
+  const Points& points_;
+  const Band& band_;
+  const int64_t points_per_image_;
+  int64_t next_ = 0;  // Entry of the list, or point.
+};
+
+// Whether the points of a block, by their numbers, follow each other.
+TF_STN_INLINE bool IsRun(const uint32_t* numbers, int count) {
+  return numbers[count - 1] - numbers[0] == static_cast<uint32_t>(count - 1);
+}
+
+// Of affine points, those on the parts of lines that may have pixels there.  Nothing is stored.
+template <int Rank, typename Real>
+class BandPoints<AffinePoints<Rank, Real>> {
+ public:
+  using Points = AffinePoints<Rank, Real>;
+
+  TF_STN_INLINE BandPoints(const Points& points, const Reach<Rank>& reach, const Band& band,
+                           int64_t points_per_image)
+      : points_(points),
+        reach_(reach),
+        image_(band.image),
+        at_(points, 0),
+        left_(points_per_image) {
+    FindColumns();
+  }
+
+  TF_STN_INLINE int Read(uint32_t* numbers, CoordinatesOut<Points> to) {
+    int count = 0;
+    while (count < kBlockPoints && FindLine()) {
+      const int here =
+          static_cast<int>(Smaller(kBlockPoints - count, columns_.end - columns_.begin));
+      const auto first = static_cast<uint32_t>(start_ + columns_.begin);
+      ReadLine(count, here, to);
+      for (int i = 0; i < here; ++i) numbers[count + i] = first + static_cast<uint32_t>(i);
+      columns_.begin += here;
+      count += here;
+    }
+    if (count > 0) FillLastVector(count, to);
+    return count;
+  }
+
+ private:
+  TF_STN_INLINE void FindColumns() {
+    columns_ = {0, points_.size.side[Rank - 1].divisor()};
+    if (left_ == 0) columns_.end = 0;
+    if (left_ == 0) return;
+    reach_.RestrictLine(Line(), &columns_);
+  }
+
+  TF_STN_INLINE OutputLine<Rank, Real> Line() const {
+    return OutputLine<Rank, Real>(ItemOf(points_, image_, at_.item), at_.pixel);
+  }
+
+  // Goes on to a line that has columns left, or returns false.
+  TF_STN_INLINE bool FindLine() {
+    const int64_t width = points_.size.side[Rank - 1].divisor();
+    while (columns_.begin >= columns_.end) {
+      if (left_ <= width) return false;
+      left_ -= width;
+      start_ += width;
+      at_.NextLine(points_);
+      FindColumns();
+    }
+    return true;
+  }
+
+  TF_STN_INLINE void ReadLine(int at, int count, CoordinatesOut<Points> to) const {
+    const OutputLine<Rank, Real> line = Line();
+    const RealVector<Real> lanes = LaneNumbers<Real>();
+    for (int i = 0; i < count; i += kLanes<Real>) {
+      const RealVector<Real> columns = lanes + static_cast<Real>(columns_.begin + i);
+      for (int d = 0; d < Rank; ++d) {
+        WriteInBlock<Real>(line.step[d] * columns + line.start[d], at + i, to[d]);
+      }
+    }
+  }
+
+  const Points& points_;
+  const Reach<Rank>& reach_;
+  const int64_t image_;
+  OutputPixel<Rank> at_;  // A pixel of the line.
+  int64_t start_ = 0;     // The number of the line's first point.
+  int64_t left_;          // Points from there on.
+  Columns columns_;       // Those of the line that are left.
+};
+
+}  // namespace TF_STN_ISA
+}  // namespace tf_stn
+
+#endif  // TF_STN_CC_KERNELS_CPU_SIMD_POINTS_H_
