@@ -46,6 +46,9 @@ struct alignas(64) Block {
   Index row[kBlockPoints];     // floor(y), pulled in to just outside the image.
   int count;
   bool all_used;  // Every tap of every point is used.
+  // Two blocks are used in turn: without this, their arrays would be 4 KiB apart, and processors
+  // take a load for one that depends on a store at the same place of another page.
+  char padding[1024];
 };
 
 // Splits coordinates into floor and fraction.  The floor is limited to -2 and to little more than
