@@ -224,6 +224,8 @@ void ForPointsOf(const Band& band, int64_t points_per_image, const Body& body) {
 
 // Adds the gradient of a band's slabs to `grad_image`, the start of its image in the type of sums.
 // Every pixel sums its points in their order, so that any division into bands gives the same bits.
+//
+// REQUIRES: a call of second order has grad_grad_points; without, grad_data is zero.
 template <typename Stencil, typename CallType>
 void GradientOfBand(const typename Stencil::Rules& rules, const CallType& call, const Band& band,
                     typename Stencil::Real* grad_image) {

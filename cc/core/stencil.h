@@ -60,7 +60,8 @@ struct Orders {
 };
 
 // Merges taps that the padding has brought onto one pixel into the first of them, so that an
-// infinite pixel has the weight and the slope that it really has, which may be zero.
+// infinite pixel has the weight and the slope that it really has, which may be zero:
+// exactly so for linear interpolation, but for rounding for cubic.
 template <int kTaps, typename Real, typename Index>
 TF_STN_HD inline void MergeTaps(Tap<Real, Index>* taps) {
   for (int k = 1; k < kTaps; ++k) {

@@ -198,7 +198,7 @@ inline std::string NameOf(const Case& c) {
          (c.odd_values ? " odd" : "");
 }
 
-// A matrix for `Source` AffinePoints of images.  Its numbers are such that coordinates are exact,
+// Writes a matrix for AffinePoints of images.  Its numbers are such that coordinates are exact,
 // with and without fused arithmetic, unless they are far outside.
 template <typename Real>
 void FillMatrix(std::mt19937& rng, const Case& c, Real* matrix) {

@@ -308,7 +308,6 @@ PARTS = st.tuples(st.booleans(), st.booleans())
 @examples(100)
 @given(problems(dtypes=("float32", "float64")), PARTS)
 def test_second_order_equals_its_composition(problem, parts):
-    # Without a channel, the composition has a NaN of a NaN coordinate and the op does not.
     problem.warp = without_subnormals(problem.warp, problem.dtype)
     direction = directions(problem, 1, parts)
     fused, composed = second_order(problem, direction), second_order(problem, direction, True)
