@@ -59,11 +59,18 @@ struct Orders {
   TF_STN_HD int Of(int coordinate) const { return of[coordinate]; }
 };
 
+// Returns the derivative, of this order, of the sum of all weights.
+template <typename Real>
+TF_STN_HD inline Real SumOfWeights(int order, Real t) {
+  return Constant(ScalarType<Real>(order == 0), t);
+}
+
 // Merges taps that the padding has brought onto one pixel into the first of them, so that an
-// infinite pixel has the weight and the slope that it really has, which may be zero:
-// exactly so for linear interpolation, but for rounding for cubic.
+// infinite pixel has the weight and the slope that it really has, which may be zero.  Where all
+// taps are on one pixel, that is the sum of all weights, without rounding.
 template <int kTaps, typename Real, typename Index>
-TF_STN_HD inline void MergeTaps(Tap<Real, Index>* taps) {
+TF_STN_HD inline void MergeTaps(int order, Real t, Tap<Real, Index>* taps) {
+  int merged = 0;
   for (int k = 1; k < kTaps; ++k) {
     for (int j = 0; j < k; ++j) {
       if (taps[k].index == kReadsAsZero || taps[j].index != taps[k].index) continue;
@@ -71,8 +78,13 @@ TF_STN_HD inline void MergeTaps(Tap<Real, Index>* taps) {
       taps[j].slope += taps[k].slope;
       taps[j].curvature += taps[k].curvature;
       taps[k] = {kReadsAsZero, 0, 0, 0};
+      ++merged;
     }
   }
+  if (merged < kTaps - 1) return;
+  taps[0].weight = SumOfWeights(order, t);
+  taps[0].slope = SumOfWeights(order + 1, t);
+  taps[0].curvature = SumOfWeights(order + 2, t);
 }
 
 // Whether the padding may bring some of the taps from index `first` on onto one pixel.
@@ -97,7 +109,7 @@ TF_STN_HD inline void FindTaps(const Padding& padding, Real x, Index size, int o
                Interpolation::Derivative(k, order + 1, t),
                Interpolation::Derivative(k, order + 2, t)};
   }
-  if (MayMerge<kTaps, Padding>(first, size)) MergeTaps<kTaps>(taps);
+  if (MayMerge<kTaps, Padding>(first, size)) MergeTaps<kTaps>(order, t, taps);
 }
 
 template <int Rank, typename Interpolation, typename Padding, typename RealType,

@@ -110,6 +110,24 @@ def test_infinite_pixel_of_slope_zero_leaves_the_gradient_alone():
     np.testing.assert_array_equal(grad_warp[0, 0], [2.0, INF])
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
+def test_infinite_border_pixel_has_slope_zero_far_outside(interpolation, dtype, channels, rng):
+    size = 6
+    data = np.zeros([1, size, size, channels])
+    data[:, 0, 0], data[:, -1, -1] = INF, INF
+    far = rng.uniform(size + 3, 4 * size, [2, 50, 2])
+    warp = tf.constant(np.concatenate([-far[0], far[1]])[None], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(warp)
+        output = resampler(
+            tf.constant(data, dtype), warp, interpolation=interpolation, padding="border"
+        )
+    np.testing.assert_array_equal(output, np.full(output.shape, INF))
+    np.testing.assert_array_equal(tape.gradient(output, warp), np.zeros(warp.shape))
+
+
 def test_every_combination_of_odd_coordinates_is_defined():
     """No combination crashes; an output is NaN exactly where a coordinate is."""
     odd = (*FAR, NAN, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5, 2.0, np.nextafter(2.0, 0), 1e-45)

@@ -125,6 +125,8 @@ class Sampler:
             # What is outside is no pixel: each tap stays by itself.
             key = (OUTSIDE, index) if place == OUTSIDE else (place, 0)
             taps[key] = taps.get(key, 0.0) + weight
+        if len(taps) == 1 and place != OUTSIDE and not math.isnan(x):
+            taps[key] = float(order == 0)  # The sum of all weights, without rounding.
         return [(place, weight) for (place, _), weight in taps.items()]
 
     def stencil(self, point, orders):

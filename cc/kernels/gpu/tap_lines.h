@@ -91,12 +91,21 @@ using Merges = uint32_t;
 
 __device__ inline int StepsBack(Merges merges, int k) { return (merges >> (4 * k)) & 15; }
 
+// All taps into the first.
+template <int kTaps>
+inline constexpr Merges kAllMerged = [] {
+  Merges merges = 0;
+  for (int k = 1; k < kTaps; ++k) merges |= static_cast<Merges>(k) << (4 * k);
+  return merges;
+}();
+
 // Returns the derivative of the weight of tap k, of any order and with the taps that are merged
 // into it; 0 if it is itself merged into another.  Out of line, since few points have merged taps,
 // and few calls an order.
 template <typename Interpolation, typename Real>
 TF_STN_OUT_OF_LINE __device__ Real AnyDerivative(Merges merges, int k, int order, Real t) {
   if (StepsBack(merges, k) != 0) return 0;
+  if (merges == kAllMerged<Interpolation::kTaps>) return SumOfWeights(order, t);
   Real sum = 0;
 #pragma unroll 1
   for (int j = k; j < Interpolation::kTaps; ++j) {

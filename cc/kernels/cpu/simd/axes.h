@@ -49,17 +49,24 @@ struct VectorTaps {
   Indices index[kTaps];
   Reals factor[kOrders][kTaps];
 
-  // Gives the factors of taps on one pixel to the first of them.
-  TF_STN_INLINE void Merge(int orders) {
+  // Gives the factors of taps on one pixel to the first of them, as MergeTaps() in
+  // cc/core/stencil.h. `base` is the order of the first factors.
+  TF_STN_INLINE void Merge(int base, int orders, const Reals& t) {
+    Indices all_same = index[0] != kReadsAsZero;
     for (int k = 1; k < kTaps; ++k) {
       for (int j = 0; j < k; ++j) {
         const Indices is_same = (index[j] == index[k]) & (index[k] != kReadsAsZero);
+        if (j == 0) all_same &= is_same;
         if (!Any(is_same)) continue;
         for (int order = 0; order < orders && order < kOrders; ++order) {
           factor[order][j] += Select(is_same, factor[order][k], Reals{});
           factor[order][k] = Select(is_same, Reals{}, factor[order][k]);
         }
       }
+    }
+    if (kTaps == 1 || !Any(all_same)) return;
+    for (int order = 0; order < orders && order < kOrders; ++order) {
+      factor[order][0] = Select(all_same, SumOfWeights(base + order, t), factor[order][0]);
     }
   }
 };
@@ -148,7 +155,7 @@ class AxisFinder {
         taps.factor[order][k] = Interpolation::Derivative(k, base_ + order, t);
       }
     }
-    taps.Merge(orders_);
+    taps.Merge(base_, orders_, t);
     for (int order = 0; order < orders_ && order < kOrders; ++order) {
       Indices sticks_out{};
       Reals outside{};

@@ -77,8 +77,8 @@ TF_STN_INLINE void FindPointGradients(const GradientCall<Points, T>& call,
   const auto find = [&](int64_t image) {
     gradient->pixels = call.image(image);
     gradient->readable = (sizes.images - image) * sizes.image.elements();
-    gradient->grad_output =
-        call.grad_output + (image * sizes.points_per_image + q) * sizes.image.channels;
+    const int64_t first = image * sizes.points_per_image + q;
+    gradient->grad_outputs = {call.grad_output + first * sizes.image.channels, nullptr};
     TF_STN_ISA::FindPointGradients(block, gradient);
   };
   find(n);
@@ -100,7 +100,7 @@ void Gradients(const GradientCall<Points, T>& call, const Run& run, bool of_poin
   using Real = typename Points::Real;
   const auto& sizes = call.sizes;
   const Extent<2>& image = sizes.image;
-  GradientBlock<T> gradient{image, call.image(run.image), 0, nullptr, grad_image, {}, {}};
+  GradientBlock<T> gradient{image, call.image(run.image), 0, {}, grad_image, {}, {}};
   [[maybe_unused]] ItemSum<Points> item_sum;
   const auto inside = [&](int64_t first, int64_t last) {
     const auto prepare = [&](Block<Real>* block, int64_t q) {
@@ -124,8 +124,8 @@ void Gradients(const GradientCall<Points, T>& call, const Run& run, bool of_poin
         }
       }
       if (of_data) {
-        gradient.grad_output =
-            call.grad_output + (run.image * sizes.points_per_image + q) * image.channels;
+        const int64_t number = run.image * sizes.points_per_image + q;
+        gradient.grad_outputs = {call.grad_output + number * image.channels, nullptr};
         AddDataGradient(block, &gradient);
       }
     });
@@ -150,12 +150,14 @@ void OfBoth(const GradientCall<Points, T>& call, const Run& run, typename Points
 }
 
 // A block of a band's points, which need not follow each other.
-template <typename Real>
+template <typename T>
 struct ListedBlock {
+  using Real = Coordinate<T>;
+
   uint32_t numbers[kBlockPoints];
   Block<Real> block;
-
-  TF_STN_INLINE bool is_run() const { return IsRun(numbers, block.count); }
+  GradOutputs<T> grad_outputs;
+  T gathered[kBlockPoints * kFewChannels];
 
   // Reads the next points, or returns false.
   template <typename Points>
@@ -165,19 +167,27 @@ struct ListedBlock {
     return block.count > 0;
   }
 
-  // Points `gradient` to dL/dV of the block, which is that of the image from `grad_output` on.
-  template <typename T>
-  TF_STN_INLINE void SetGradOutput(const T* grad_output, int64_t channels,
-                                   GradientBlock<T>* gradient) const {
-    gradient->numbers = is_run() ? nullptr : numbers;
-    gradient->grad_output = is_run() ? grad_output + numbers[0] * channels : grad_output;
+  // Finds dL/dV of the block, given that of the image.  Of few channels it is gathered, so that
+  // the processor waits for none of it when it is used.
+  TF_STN_INLINE void FindGradOutputs(const T* grad_output, int64_t channels) {
+    grad_outputs = GradOutputsOf(grad_output, channels, numbers, block.count);
+    if (grad_outputs.numbers == nullptr || channels > kFewChannels) return;
+    VisitChannels(channels, [&](auto number) {
+      constexpr int kChannels = decltype(number)::value;
+      if constexpr (kChannels != kAnyChannels) {
+        for (int p = 0; p < block.count; ++p) {
+          __builtin_memcpy(gathered + p * kChannels, grad_outputs.Of(p, kChannels),
+                           kChannels * sizeof(T));
+        }
+      }
+    });
+    grad_outputs = {gathered, nullptr};
   }
 };
 
 template <typename Points, typename T>
 void OfData(const GradientCall<Points, T>& call, const Band& band,
             typename Points::Real* grad_image, void*) {
-  using Real = typename Points::Real;
   const auto& sizes = call.sizes;
   const Extent<2>& image = sizes.image;
   if (band.begin == 0 && band.end == image.size[0] && band.points == nullptr) {
@@ -186,18 +196,19 @@ void OfData(const GradientCall<Points, T>& call, const Band& band,
   }
   const Reach<2> reach(call.modes, image, band.begin, band.end);
   BandPoints<Points> points(call.points, reach, band, sizes.points_per_image);
-  GradientBlock<T> gradient{image, nullptr, 0, nullptr, grad_image, {}, {}};
+  GradientBlock<T> gradient{image, nullptr, 0, {}, grad_image, {}, {}};
   const T* const grad_output =
       call.grad_output + band.image * sizes.points_per_image * image.channels;
-  const auto prepare = [&](ListedBlock<Real>* listed, int64_t) {
+  const auto prepare = [&](ListedBlock<T>* listed, int64_t) {
     if (!listed->Read(&points)) return false;
+    listed->FindGradOutputs(grad_output, image.channels);
     FindStencils<0>(image, &listed->block);
     ClipToBand(image, band.begin, band.end, &listed->block);
     Prefetch(listed->block, image, grad_image);
     return true;
   };
-  InTurn<ListedBlock<Real>>(0, prepare, [&](const ListedBlock<Real>& listed, int64_t) {
-    listed.SetGradOutput(grad_output, image.channels, &gradient);
+  InTurn<ListedBlock<T>>(0, prepare, [&](const ListedBlock<T>& listed, int64_t) {
+    gradient.grad_outputs = listed.grad_outputs;
     AddDataGradient(listed.block, &gradient);
   });
 }

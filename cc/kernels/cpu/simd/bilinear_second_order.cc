@@ -75,7 +75,7 @@ void Compute(const SecondOrderCall<Points, T>& call, const Run& run, bool of_poi
   const auto directions = DirectionsOf(call);
   const int64_t before = run.image * image.elements();
   SecondOrderBlock<T> second{image, nullptr, nullptr, 0, nullptr, nullptr, {}, {}, {}, {}};
-  GradientBlock<T> gradient{image, nullptr, 0, nullptr, grad_image, {}, {}};
+  GradientBlock<T> gradient{image, nullptr, 0, {}, grad_image, {}, {}};
   const auto prepare = [&](BlockPair<Real>* pair, int64_t q) {
     if (q >= run.end) return false;
     const int count = static_cast<int>(Smaller(kBlockPoints, run.end - q));
@@ -90,8 +90,8 @@ void Compute(const SecondOrderCall<Points, T>& call, const Run& run, bool of_poi
   InTurn<BlockPair<Real>>(run.begin, prepare, [&](const BlockPair<Real>& pair, int64_t q) {
     if (of_points) FindSecondOrder<kBoth>(call, pair, run.image, q, &second);
     if (of_data) {
-      gradient.grad_output =
-          call.grad_output + (run.image * sizes.points_per_image + q) * image.channels;
+      const int64_t number = run.image * sizes.points_per_image + q;
+      gradient.grad_outputs = {call.grad_output + number * image.channels, nullptr};
       AddDataGradient(pair.directed, &gradient);
     }
   });
@@ -124,7 +124,7 @@ template <typename Points, typename T>
 void SecondOrderOfData(const SecondOrderCall<Points, T>& call, const Band& band,
                        typename Points::Real* grad_image, void*) {
   using Real = typename Points::Real;
-  struct Listed : ListedBlock<Real> {
+  struct Listed : ListedBlock<T> {
     Block<Real> directed;
   };
   const auto& sizes = call.sizes;
@@ -135,21 +135,15 @@ void SecondOrderOfData(const SecondOrderCall<Points, T>& call, const Band& band,
   const auto directions = DirectionsOf(call);
   const Reach<2> reach(call.modes, image, band.begin, band.end);
   BandPoints<Points> points(call.points, reach, band, sizes.points_per_image);
-  GradientBlock<T> gradient{image, nullptr, 0, nullptr, grad_image, {}, {}};
+  GradientBlock<T> gradient{image, nullptr, 0, {}, grad_image, {}, {}};
   const T* const grad_output =
       call.grad_output + band.image * sizes.points_per_image * image.channels;
   const auto prepare = [&](Listed* listed, int64_t) {
     if (!listed->Read(&points)) return false;
+    listed->FindGradOutputs(grad_output, image.channels);
     const int count = listed->block.count;
     Real* const to[] = {listed->directed.x, listed->directed.y};
-    if (listed->is_run()) {
-      ReadPoints(directions, band.image, listed->numbers[0], count, 0, to);
-    } else {
-      for (int i = 0; i < count; ++i) {
-        ReadPoints(directions, band.image, listed->numbers[i], 1, i, to);
-      }
-    }
-    FillLastVector(count, to);
+    ReadNumbered(directions, band.image, listed->numbers, count, to);
     listed->directed.count = count;
     FindStencils<2>(image, &listed->block);
     FindDirected(listed->block, &listed->directed);
@@ -158,7 +152,7 @@ void SecondOrderOfData(const SecondOrderCall<Points, T>& call, const Band& band,
     return true;
   };
   InTurn<Listed>(0, prepare, [&](const Listed& listed, int64_t) {
-    listed.SetGradOutput(grad_output, image.channels, &gradient);
+    gradient.grad_outputs = listed.grad_outputs;
     AddDataGradient(listed.directed, &gradient);
   });
 }

@@ -29,7 +29,7 @@ template <typename Real>
 struct alignas(64) Block {
   using Index = IndexOf<Real>;
 
-  Real x[kBlockPoints], y[kBlockPoints];  // Coordinates in pixels.
+  Real x[kBlockRoom<Real>], y[kBlockRoom<Real>];  // Coordinates in pixels.
   Real weight[kTaps][kBlockPoints];
   // dL/dx is slope_x[0] (D1 - D0) + slope_x[1] (D3 - D2), and dL/dy is
   // slope_y[0] (D2 - D0) + slope_y[1] (D3 - D1), where Dk is the inner product of
@@ -85,15 +85,17 @@ struct Axis {
     first = Select(floor < begin, begin, floor);
     first = Select(first > end, end, first);
     const Indices is_in = floor == first;
-    const Indices is_before = floor == -1, is_behind = (floor == size - 1) & ~is_in;
-    const Indices has_second = begin - (size > 1 ? 1 : 0);
+    const Indices is_before = floor == -1, is_behind = floor == size - 1;
     inside[0] = is_in | is_before;
-    inside[1] = (is_in | is_behind) & has_second;
+    inside[1] = is_in | is_behind;
     weight[0] = Select(is_in, weights[0], Select(is_before, weights[1], Reals{}));
-    weight[1] = Select(is_in & has_second, weights[1], Select(is_behind, weights[0], Reals{}));
+    weight[1] = Select(is_in, weights[1], Select(is_behind, weights[0], Reals{}));
     sign = Select(is_in, Reals{} + 1, Reals{} - 1);
-    contained = (is_in & (has_second | (weights[1] == 0))) | (is_before & (weights[0] == 0)) |
-                (is_behind & (weights[1] == 0));
+    contained = is_in | (is_before & (weights[0] == 0)) | (is_behind & (weights[1] == 0));
+    if (size > 1) return;
+    inside[1] = Indices{};
+    weight[1] = Reals{};
+    contained = (is_in & (weights[1] == 0)) | (is_before & (weights[0] == 0));
   }
 };
 

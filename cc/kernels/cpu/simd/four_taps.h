@@ -516,12 +516,13 @@ TF_STN_INLINE void AddFourTapsToRows(const FourTapStencils<1, Coordinate<T>>& st
   using Real = Coordinate<T>;
   const Extent<2>& image = gradient.image;
   const int64_t slab_elements = image.slab_elements();
+  const GradOutputs<T> grad_outputs = gradient.grad_outputs;
   Real* const grad_image = gradient.grad_image;
   VisitChannels(image.channels, [&](auto number) {
     constexpr int kChannels = decltype(number)::value;
     const int64_t channels = kChannels == kAnyChannels ? image.channels : kChannels;
     for (int p = 0; p < count; ++p) {
-      const T* const grad_output = gradient.GradOutput(p, channels);
+      const T* const grad_output = grad_outputs.Of(p, channels);
       const auto for_pixels = [&](const auto& add) {
         if (!stencils.IsWhole(p)) {
           return stencils.ForProducts(p, [&](Real weight, int64_t line, int64_t offset) {

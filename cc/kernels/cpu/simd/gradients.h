@@ -9,11 +9,32 @@
 #include "cc/core/stencil.h"
 #include "cc/kernels/cpu/simd/bilinear_stencils.h"
 #include "cc/kernels/cpu/simd/pixels.h"
+#include "cc/kernels/cpu/simd/points.h"
 #include "cc/kernels/cpu/simd/sample.h"
 #include "cc/kernels/cpu/simd/vectors.h"
 
 namespace tf_stn {
 namespace TF_STN_ISA {
+
+// Where dL/dV of a block's points is.  Loops copy this, since a compiler would read it again after
+// each vector that they store.
+template <typename T>
+struct GradOutputs {
+  const T* first;           // Of the block's first point; with `numbers`, of the image's.
+  const uint32_t* numbers;  // Those of the points, where they do not follow each other; or null.
+
+  TF_STN_INLINE const T* Of(int p, int64_t channels) const {
+    return first + (numbers == nullptr ? p : int64_t{numbers[p]}) * channels;
+  }
+};
+
+// For points of these numbers; `grad_output` is that of the image.
+template <typename T>
+TF_STN_INLINE GradOutputs<T> GradOutputsOf(const T* grad_output, int64_t channels,
+                                           const uint32_t* numbers, int count) {
+  if (IsRun(numbers, count)) return {grad_output + numbers[0] * channels, nullptr};
+  return {grad_output, numbers};
+}
 
 // What a block reads and writes, beside its stencils.
 template <typename T>
@@ -21,18 +42,12 @@ struct GradientBlock {
   using Real = Coordinate<T>;
 
   const Extent<2>& image;
-  const T* pixels;       // Of the image; only for gradients of points.
-  int64_t readable;      // Elements that may be read from `pixels` on.
-  const T* grad_output;  // Of the block's first point; with `numbers`, of the image's.
-  Real* grad_image;      // Of the image, added to; only for gradients of data.
-  Real x[kBlockPoints];  // dL/dx of each point, and dL/dy.
+  const T* pixels;              // Of the image; only for gradients of points.
+  int64_t readable;             // Elements that may be read from `pixels` on.
+  GradOutputs<T> grad_outputs;  // With numbers only for gradients of data, of many channels.
+  Real* grad_image;             // Of the image, added to; only for gradients of data.
+  Real x[kBlockPoints];         // dL/dx of each point, and dL/dy.
   Real y[kBlockPoints];
-  // Of data alone: the numbers of the points, where they do not follow each other; or null.
-  const uint32_t* numbers = nullptr;
-
-  TF_STN_INLINE const T* GradOutput(int p, int64_t channels) const {
-    return grad_output + (numbers == nullptr ? p : int64_t{numbers[p]}) * channels;
-  }
 };
 
 // The points of a block that there is work for, in their order.  Without a branch for each: half
@@ -93,7 +108,7 @@ void ProductsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* g
   constexpr int kCount = kLanes<Real>;
   const TapOffsets taps(gradient->image);
   for (int i = 0; i < block.count; i += kCount) {
-    const Reals grad_output = LoadLanes(gradient->grad_output + i, block.count - i);
+    const Reals grad_output = LoadLanes(gradient->grad_outputs.first + i, block.count - i);
     Reals products[kTaps];
     GatherPairs(gradient->pixels, block.offset + i, &products[0], &products[1]);
     GatherPairs(gradient->pixels + taps.at[2], block.offset + i, &products[2], &products[3]);
@@ -106,31 +121,23 @@ void ProductsOfOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* g
   }
 }
 
-// Reads dL/dV of `count` points from i on, of one channel.
-template <typename T>
-TF_STN_INLINE RealVector<Coordinate<T>> GradOutputLanes(const GradientBlock<T>& gradient, int i,
-                                                        int count) {
-  if (gradient.numbers == nullptr) return LoadLanes(gradient.grad_output + i, count);
-  RealVector<Coordinate<T>> lanes{};
-  for (int j = 0; j < count; ++j) lanes[j] = Load<1>(gradient.GradOutput(i + j, 1));
-  return lanes;
-}
-
 // In the order of the points, as all sums in the image.
 template <typename T>
 void AddOneChannel(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
   using Real = Coordinate<T>;
   constexpr int kCount = kLanes<Real>;
   const TapOffsets taps(gradient->image);
+  const T* const first = gradient->grad_outputs.first;
+  Real* const grad_image = gradient->grad_image;
   for (int i = 0; i < block.count; i += kCount) {
     const int count = block.count - i < kCount ? block.count - i : kCount;
-    const RealVector<Real> grad_output = GradOutputLanes(*gradient, i, count);
+    const RealVector<Real> grad_output = LoadLanes(first + i, count);
     Real parts[kTaps][kCount];
     for (int k = 0; k < kTaps; ++k) {
       Store<kCount>(LoadElements<kCount>(block.weight[k] + i) * grad_output, parts[k]);
     }
     for (int j = 0; j < count; ++j) {
-      Real* const pixel = gradient->grad_image + block.offset[i + j];
+      Real* const pixel = grad_image + block.offset[i + j];
       const auto used = block.used[i + j];
       if (used == kAllTaps) {
         for (int k = 0; k < kTaps; ++k) pixel[taps.at[k]] += parts[k][j];
@@ -171,16 +178,18 @@ void ProductsOfFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* 
   using Four = Vector<Real, 4>;
   constexpr int kWidth = kPixelLanes<kChannels>;
   const TapOffsets taps(gradient->image);
+  const T* const first = gradient->grad_outputs.first;
+  const T* const pixels = gradient->pixels;
   const int64_t last = gradient->readable - taps.at[3] - kWidth;
   alignas(64) Real dots[kBlockPoints][kTaps];
   const WorkList work(block.all_used, block.count, block.inside);
   if (work.count() < block.count) __builtin_memset(dots, 0, sizeof(dots));
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
-    const T* const grad_output = gradient->grad_output + p * kChannels;
+    const T* const grad_output = first + p * kChannels;
     const int64_t offset = block.offset[p];
     const auto inside = block.inside[p];
-    const T* const pixel = gradient->pixels + offset;
+    const T* const pixel = pixels + offset;
     Four products[kTaps] = {};
     if (inside == kAllTaps && offset <= last && p + 1 < block.count) {
       const auto grad = LoadPixel<kChannels>(grad_output);
@@ -204,13 +213,15 @@ template <typename T, int kChannels>
 void AddFewChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradient) {
   using Real = Coordinate<T>;
   const TapOffsets taps(gradient->image);
+  const T* const first = gradient->grad_outputs.first;
+  Real* const grad_image = gradient->grad_image;
   const WorkList work(block.all_used, block.count, block.used);
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
     const auto used = block.used[p];
-    const T* const grad_output = gradient->GradOutput(p, kChannels);
+    const T* const grad_output = first + p * kChannels;
     const auto grad = LoadPixelExactly<kChannels>(grad_output);
-    Real* const pixel = gradient->grad_image + block.offset[p];
+    Real* const pixel = grad_image + block.offset[p];
     for (int k = 0; k < kTaps; ++k) {
       if (used != kAllTaps && (used & (1 << k)) == 0) continue;
       AddPixel<kChannels, Real>(block.weight[k][p] * grad, pixel + taps.at[k]);
@@ -231,7 +242,7 @@ void ProductsOfManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>*
   if (work.count() < block.count) __builtin_memset(dots, 0, sizeof(dots));
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
-    const T* const grad_output = gradient->grad_output + p * channels;
+    const T* const grad_output = gradient->grad_outputs.first + p * channels;
     const T* const pixel = gradient->pixels + block.offset[p];
     const auto inside = block.inside[p];
     // Sums of full vectors, and of what is left.
@@ -268,12 +279,14 @@ void AddManyChannels(const Block<Coordinate<T>>& block, GradientBlock<T>* gradie
   using Real = Coordinate<T>;
   const int64_t channels = gradient->image.channels;
   const TapOffsets taps(gradient->image);
+  const GradOutputs<T> grad_outputs = gradient->grad_outputs;
+  Real* const grad_image = gradient->grad_image;
   const WorkList work(block.all_used, block.count, block.used);
   for (int i = 0; i < work.count(); ++i) {
     const int p = work[i];
     const auto used = block.used[p];
-    const T* const grad_output = gradient->GradOutput(p, channels);
-    Real* const pixel = gradient->grad_image + block.offset[p];
+    const T* const grad_output = grad_outputs.Of(p, channels);
+    Real* const pixel = grad_image + block.offset[p];
     for (int k = 0; k < kTaps; ++k) {
       if ((used & (1 << k)) == 0) continue;
       const Real weight = block.weight[k][p];

@@ -25,7 +25,7 @@ namespace TF_STN_ISA {
 // axis of the stencils.
 template <int Rank, typename Real>
 struct alignas(64) PointArrays {
-  Real of[Rank][kBlockPoints];
+  Real of[Rank][kBlockRoom<Real>];
 };
 
 // 2x2 pixels of every point of a block: one pair of taps along each axis.
@@ -290,15 +290,17 @@ void AddPasses(const PassWeights<Coordinate<T>>* passes, int number, int count,
                const GradientBlock<T>& gradient) {
   using Real = Coordinate<T>;
   const TapOffsets taps(gradient.image);
+  const GradOutputs<T> grad_outputs = gradient.grad_outputs;
+  Real* const grad_image = gradient.grad_image;
   const int64_t channels = kChannels == kAnyChannels ? gradient.image.channels : kChannels;
   for (int p = 0; p < count; ++p) {
-    const T* const grad_output = gradient.GradOutput(p, channels);
+    const T* const grad_output = grad_outputs.Of(p, channels);
     Pixel<Real, kChannels == kAnyChannels ? 1 : kChannels> grad{};
     if constexpr (kChannels != kAnyChannels) grad = LoadPixelExactly<kChannels>(grad_output);
     for (int i = 0; i < number; ++i) {
       const auto used = passes[i].used[p];
       if (used == 0) continue;
-      Real* const pixel = gradient.grad_image + passes[i].offset[p];
+      Real* const pixel = grad_image + passes[i].offset[p];
       for (int k = 0; k < kTaps; ++k) {
         if (used != kAllTaps && (used & (1 << k)) == 0) continue;
         const Real weight = passes[i].weight[k][p];

@@ -14,6 +14,7 @@ namespace tf_stn {
 namespace TF_STN_ISA {
 
 inline constexpr int kAnyChannels = 0;
+inline constexpr int kFewChannels = 4;  // Up to so many, a pixel is one vector.
 
 // A pixel of kChannels in a vector; three channels have a fourth lane.
 template <int kChannels>

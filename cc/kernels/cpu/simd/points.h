@@ -23,7 +23,11 @@ static_assert(Band::kRunLength == kBlockPoints);
 TF_STN_INLINE int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 TF_STN_INLINE int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Where the coordinates of a block go: arrays of kBlockPoints for x, y[, z].
+// Of arrays that vectors of Reals are written to from any point of a block on.
+template <typename Real>
+inline constexpr int kBlockRoom = kBlockPoints + kLanes<Real>;
+
+// Where the coordinates of a block go: arrays of kBlockRoom for x, y[, z].
 template <typename Points>
 using CoordinatesOut = typename Points::Real* const (&)[Points::kRank];
 
@@ -68,6 +72,13 @@ TF_STN_INLINE void ReadPoints(const WarpPoints<2, Real>& points, int64_t n, int6
   }
 }
 
+template <typename Real>
+TF_STN_INLINE RealVector<Real> LaneNumbers() {
+  RealVector<Real> lanes{};
+  for (int i = 0; i < kLanes<Real>; ++i) lanes[i] = static_cast<Real>(i);
+  return lanes;
+}
+
 // A line of an affine output, whose coordinates are start + step * column.
 template <int Rank, typename Real>
 struct OutputLine {
@@ -79,6 +90,22 @@ struct OutputLine {
       step[d] = matrix[0];
       start[d] = matrix[Rank];
       for (int k = Rank - 1; k > 0; --k) start[d] += matrix[k] * static_cast<Real>(pixel[k]);
+    }
+  }
+
+  // Writes the coordinates of `count` columns from `column` on, and of some more to fill a vector.
+  TF_STN_INLINE void Write(int64_t column, int count, int at, Real* const (&to)[Rank]) const {
+    RealVector<Real> starts[Rank], steps[Rank];
+    for (int d = 0; d < Rank; ++d) {
+      starts[d] = Broadcast<kLanes<Real>>(start[d]);
+      steps[d] = Broadcast<kLanes<Real>>(step[d]);
+    }
+    const RealVector<Real> lanes = LaneNumbers<Real>();
+    for (int i = 0; i < count; i += kLanes<Real>) {
+      const RealVector<Real> columns = lanes + static_cast<Real>(column + i);
+      for (int d = 0; d < Rank; ++d) {
+        Store<kLanes<Real>>(steps[d] * columns + starts[d], to[d] + at + i);
+      }
     }
   }
 };
@@ -123,34 +150,13 @@ TF_STN_INLINE void ForLines(const AffinePoints<Rank, Real>& points, int64_t q, i
   }
 }
 
-// Writes a vector from `at` on, as far as there is room in a block.
-template <typename Real>
-TF_STN_INLINE void WriteInBlock(const RealVector<Real>& vector, int at, Real* to) {
-  constexpr int kCount = kLanes<Real>;
-  if (at + kCount <= kBlockPoints) return Store<kCount>(vector, to + at);
-  for (int j = 0; at + j < kBlockPoints; ++j) to[at + j] = vector[j];
-}
-
-template <typename Real>
-TF_STN_INLINE RealVector<Real> LaneNumbers() {
-  RealVector<Real> lanes{};
-  for (int i = 0; i < kLanes<Real>; ++i) lanes[i] = static_cast<Real>(i);
-  return lanes;
-}
-
 // What a vector writes beyond the end of a line is overwritten by the next line.
 template <int Rank, typename Real>
 TF_STN_INLINE void ReadPoints(const AffinePoints<Rank, Real>& points, int64_t n, int64_t q,
                               int count, int at, Real* const (&to)[Rank]) {
-  const RealVector<Real> lanes = LaneNumbers<Real>();
   ForLines(points, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
     const OutputLine<Rank, Real> line(ItemOf(points, n, first.item), first.pixel);
-    for (int i = 0; i < here; i += kLanes<Real>) {
-      const RealVector<Real> columns = lanes + static_cast<Real>(first.pixel[0] + i);
-      for (int d = 0; d < Rank; ++d) {
-        WriteInBlock<Real>(line.step[d] * columns + line.start[d], at + begin + i, to[d]);
-      }
-    }
+    line.Write(first.pixel[0], here, at + begin, to);
   });
 }
 
@@ -179,7 +185,7 @@ class ItemSum {
   double sums_[Points::kParameters] = {};
 };
 
-// In vectors, each lane of which has a sum of its own.
+// Line by line, in vectors each lane of which has a sum of its own.
 template <int Rank, typename Real>
 class ItemSum<AffinePoints<Rank, Real>> {
  public:
@@ -187,32 +193,9 @@ class ItemSum<AffinePoints<Rank, Real>> {
 
   TF_STN_INLINE void Add(const Points& points, int64_t, int64_t q, int count,
                          CoordinatesOut<Points> grads) {
-    for (int d = 0; d < Rank; ++d) {
-      for (int i = count; i % kLanes<Real> != 0; ++i) grads[d][i] = 0;
-    }
-    const OutputPixel<Rank> first(points, q);
-    const auto width = points.size.side[Rank - 1].divisor();
-    if (first.pixel[0] + count <= width) return AddLine(first.pixel, count, grads);
-    alignas(64) Real pixel[Rank][kBlockPoints];
-    const RealVector<Real> lanes = LaneNumbers<Real>();
-    ForLines(points, q, count, [&](const OutputPixel<Rank>& at, int begin, int here) {
-      for (int i = 0; i < here; i += kLanes<Real>) {
-        WriteInBlock<Real>(lanes + static_cast<Real>(at.pixel[0] + i), begin + i, pixel[0]);
-        for (int k = 1; k < Rank; ++k) {
-          WriteInBlock<Real>(RealVector<Real>{} + static_cast<Real>(at.pixel[k]), begin + i,
-                             pixel[k]);
-        }
-      }
+    ForLines(points, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
+      AddLine(first.pixel, begin, here, grads);
     });
-    for (int k = 0; k < Rank; ++k) {
-      for (int i = count; i % kLanes<Real> != 0; ++i) pixel[k][i] = 0;
-    }
-    for (int i = 0; i < count; i += kLanes<Real>) {
-      const auto load = [&](const Real* from) { return LoadElements<kLanes<Real>>(from + i); };
-      RealVector<Real> place[Rank];
-      for (int k = 0; k < Rank; ++k) place[k] = load(pixel[k]);
-      for (int d = 0; d < Rank; ++d) AddVector(d, load(grads[d]), place);
-    }
   }
 
   TF_STN_INLINE void AddTo(double* sums) const {
@@ -222,41 +205,36 @@ class ItemSum<AffinePoints<Rank, Real>> {
   }
 
  private:
-  // Doubles in half a vector of Reals, or in all of it.
-  static constexpr int kParts = sizeof(double) / sizeof(Real);
-  static constexpr int kWide = kLanes<Real> / kParts;
-  using Wide = Vector<double, kWide>;
+  static constexpr int kWide = kLanes<double>;
+  using Wide = RealVector<double>;
 
-  TF_STN_INLINE void AddLine(const int64_t* first, int count, CoordinatesOut<Points> grads) {
-    RealVector<Real> place[Rank];
-    for (int k = 1; k < Rank; ++k) place[k] = RealVector<Real>{} + static_cast<Real>(first[k]);
-    const RealVector<Real> lanes = LaneNumbers<Real>();
-    for (int i = 0; i < count; i += kLanes<Real>) {
-      place[0] = lanes + static_cast<Real>(first[0] + i);
+  // Of `count` points of one line, whose gradients begin at `begin`.  The rows and slices are the
+  // same for all, so their products are with the sum of the line.
+  TF_STN_INLINE void AddLine(const int64_t* first, int begin, int count,
+                             CoordinatesOut<Points> grads) {
+    Wide of_line[Rank] = {}, by_column[Rank] = {};
+    Wide column = LaneNumbers<double>() + static_cast<double>(first[0]);
+    const auto add = [&](int d, const Wide& gradient) {
+      of_line[d] += gradient;
+      by_column[d] += gradient * column;
+    };
+    int i = 0;
+    for (; i + kWide <= count; i += kWide) {
       for (int d = 0; d < Rank; ++d) {
-        AddVector(d, LoadElements<kLanes<Real>>(grads[d] + i), place);
+        add(d, __builtin_convertvector(LoadElements<kWide>(grads[d] + begin + i), Wide));
       }
+      column += kWide;
     }
-  }
-
-  TF_STN_INLINE static Wide Part(const RealVector<Real>& vector, int part) {
-    if constexpr (kParts == 1) {
-      return vector;
-    } else {
-      Vector<Real, kWide> parts[kParts];
-      __builtin_memcpy(&parts, &vector, sizeof(vector));
-      return __builtin_convertvector(parts[part], Wide);
+    for (int d = 0; d < Rank && i < count; ++d) {
+      Wide rest{};
+      for (int j = 0; i + j < count; ++j) rest[j] = static_cast<double>(grads[d][begin + i + j]);
+      add(d, rest);
     }
-  }
-
-  // Adds gradients in coordinate d times (column, row[, slice], 1).
-  TF_STN_INLINE void AddVector(int d, const RealVector<Real>& gradient,
-                               const RealVector<Real>* place) {
-    Wide* const row = sums_ + d * (Rank + 1);
-    for (int part = 0; part < kParts; ++part) {
-      const Wide wide = Part(gradient, part);
-      for (int k = 0; k < Rank; ++k) row[k] += wide * Part(place[k], part);
-      row[Rank] += wide;
+    for (int d = 0; d < Rank; ++d) {
+      Wide* const row = sums_ + d * (Rank + 1);
+      row[0] += by_column[d];
+      for (int k = 1; k < Rank; ++k) row[k] += of_line[d] * static_cast<double>(first[k]);
+      row[Rank] += of_line[d];
     }
   }
 
@@ -433,6 +411,18 @@ TF_STN_INLINE bool IsRun(const uint32_t* numbers, int count) {
   return numbers[count - 1] - numbers[0] == static_cast<uint32_t>(count - 1);
 }
 
+// Reads the points of these numbers.
+template <typename Points>
+TF_STN_INLINE void ReadNumbered(const Points& points, int64_t n, const uint32_t* numbers, int count,
+                                CoordinatesOut<Points> to) {
+  if (IsRun(numbers, count)) {
+    ReadPoints(points, n, numbers[0], count, 0, to);
+  } else {
+    for (int i = 0; i < count; ++i) ReadPoints(points, n, numbers[i], 1, i, to);
+  }
+  FillLastVector(count, to);
+}
+
 // Of affine points, those on the parts of lines that may have pixels there.  Nothing is stored.
 template <int Rank, typename Real>
 class BandPoints<AffinePoints<Rank, Real>> {
@@ -455,7 +445,7 @@ class BandPoints<AffinePoints<Rank, Real>> {
       const int here =
           static_cast<int>(Smaller(kBlockPoints - count, columns_.end - columns_.begin));
       const auto first = static_cast<uint32_t>(start_ + columns_.begin);
-      ReadLine(count, here, to);
+      Line().Write(columns_.begin, here, count, to);
       for (int i = 0; i < here; ++i) numbers[count + i] = first + static_cast<uint32_t>(i);
       columns_.begin += here;
       count += here;
@@ -487,17 +477,6 @@ class BandPoints<AffinePoints<Rank, Real>> {
       FindColumns();
     }
     return true;
-  }
-
-  TF_STN_INLINE void ReadLine(int at, int count, CoordinatesOut<Points> to) const {
-    const OutputLine<Rank, Real> line = Line();
-    const RealVector<Real> lanes = LaneNumbers<Real>();
-    for (int i = 0; i < count; i += kLanes<Real>) {
-      const RealVector<Real> columns = lanes + static_cast<Real>(columns_.begin + i);
-      for (int d = 0; d < Rank; ++d) {
-        WriteInBlock<Real>(line.step[d] * columns + line.start[d], at + i, to[d]);
-      }
-    }
   }
 
   const Points& points_;

@@ -62,13 +62,7 @@ class BlockStencils {
     if (count == 0) return 0;
     if (is_directed()) {
       const auto directions = StoredDirections();
-      const auto places = CoordinatesOf(stencils, &direction_arrays_);
-      if (IsRun(numbers, count)) {
-        ReadPoints(directions, n, numbers[0], count, 0, places.to);
-      } else {
-        for (int i = 0; i < count; ++i) ReadPoints(directions, n, numbers[i], 1, i, places.to);
-      }
-      FillLastVector(count, places.to);
+      ReadNumbered(directions, n, numbers, count, CoordinatesOf(stencils, &direction_arrays_).to);
     }
     Find(count, 1);
     return count;
@@ -369,7 +363,7 @@ void AddTermGradient(const Block_& points, const Term<T>& term, int64_t channels
     }
   }
   Block<Real> block;
-  GradientBlock<T> gradient{slice, pixels, readable, grad_output, nullptr, {}, {}};
+  GradientBlock<T> gradient{slice, pixels, readable, {grad_output, nullptr}, nullptr, {}, {}};
   alignas(64) Real slopes[kRank][kTaps][kBlockPoints];
   // Beyond the last point they stay as they are, and what comes of them is not read.
   alignas(64) Real products[kTaps][kBlockPoints] = {};
@@ -467,14 +461,12 @@ void OfData(const CallType& call, const Band& band, typename CallType::Real* gra
   const Extent<2> slice = points.stencils.Slice(channels);
   const Reach<kRank> reach(call.modes, sizes.image, band.begin, band.end);
   BandPoints<Points> listed(call.points, reach, band, sizes.points_per_image);
-  GradientBlock<T> gradient{slice, nullptr, 0, nullptr, grad_image, {}, {}};
+  GradientBlock<T> gradient{slice, nullptr, 0, {}, grad_image, {}, {}};
   const T* const grad_output = call.grad_output + band.image * sizes.points_per_image * channels;
   auto* const passes = static_cast<PassWeights<Real>*>(scratch);
   uint32_t numbers[kBlockPoints];
   while (const int count = points.ReadNext(band.image, &listed, numbers)) {
-    const bool is_run = IsRun(numbers, count);
-    gradient.numbers = is_run ? nullptr : numbers;
-    gradient.grad_output = is_run ? grad_output + numbers[0] * channels : grad_output;
+    gradient.grad_outputs = GradOutputsOf(grad_output, channels, numbers, count);
     if constexpr (kRank == 2) {
       if (IsAtOnce(points.stencils, points.is_directed())) {
         const FourTapStencils<1, Real> at_once(points.stencils.axis(0), points.stencils.axis(1),
