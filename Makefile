@@ -16,7 +16,7 @@ cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-large test-gpu fuzz lint format wheel check-wheel compatibility bazel \
+.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format wheel check-wheel compatibility bazel \
 	peers benchmark clean
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo "make test           build and run all tests"
 	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
 	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
+	@echo "make clang          the C++ tests and libFuzzer, compiled by CLANG"
+	@echo "make aarch64        the C++ tests for that processor, by a cross compiler and qemu"
 	@echo "make test-gpu       the tests of ops and layers on a GPU, which must be there"
 	@echo "make lint           check style; make format mends it"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
@@ -50,6 +52,21 @@ FUZZ_EXAMPLES ?= 3000
 fuzz: $(VENV)/installed
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(bin)/python -m pytest tests/ops/test_properties.py \
 		tests/ops/test_concurrency.py tests/cpp/test_fuzz.py tests/cpp/test_threads.py \
+		$(PYTEST_ARGUMENTS)
+
+# Clang 16 or later, such as CLANG=clang++-16.
+CLANG ?= clang++
+
+clang: $(VENV)/installed
+	CXX='$(CLANG)' $(bin)/python -m pytest tests/cpp $(PYTEST_ARGUMENTS)
+
+# On Debian and Ubuntu: apt-get install g++-aarch64-linux-gnu qemu-user
+AARCH64 ?= aarch64-linux-gnu-g++
+QEMU ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
+
+aarch64: $(VENV)/installed
+	CXX='$(AARCH64)' TEST_RUNNER='$(QEMU)' $(bin)/python -m pytest tests/cpp/test_core.py \
+		tests/cpp/test_cpu.py -k 'own_tests[plain] or test-plain or source_of_points' \
 		$(PYTEST_ARGUMENTS)
 
 # In an environment of its own, since TensorFlow's package is another.
@@ -92,9 +109,11 @@ compatibility: $(VENV)/installed
 	done
 	rm -rf *.egg-info  # Of the last of them; tests would take it for that of the installed one.
 
+BAZEL_TARGETS ?= //...
+
 bazel: $(VENV)/installed
 	$(bin)/python tools/bazel/configure.py
-	bazel test $(BAZEL_FLAGS) //...
+	bazel test $(BAZEL_FLAGS) $(BAZEL_TARGETS)
 
 peers: .venv-peers/addons/installed .venv-peers/torch/installed .venv-peers/opencv/installed
 

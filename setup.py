@@ -11,13 +11,13 @@ Environment:
   NVCC, CUDA_HOME     Where nvcc is. Otherwise it is looked for in /usr/local/cuda, then among the
                       packages of the extra `cuda`.
   TF_STN_WERROR       If 1, warnings in our files are errors.
-  CXX, CXXFLAGS       Compiler (default g++) and options that come after our own.
+  CXX, CXXFLAGS       Compiler (g++ 11 or clang 16, or later; default g++) and options that come
+                      after our own.
 """
 
 import concurrent.futures
 import os
 import pathlib
-import platform
 import shlex
 import subprocess
 import sys
@@ -29,7 +29,14 @@ from setuptools.command.build_ext import build_ext
 # Not there yet when a build front-end runs this file.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "tools"))
 
-from toolchain import Cuda, build_info, find_nvcc, installed_minor, installed_tensorflow
+from toolchain import (
+    Compiler,
+    Cuda,
+    build_info,
+    find_nvcc,
+    installed_minor,
+    installed_tensorflow,
+)
 
 DEFAULT_TENSORFLOW = "2.21"
 
@@ -167,9 +174,10 @@ class BuildLibrary(build_ext):
                 "setup.py: TensorFlow is needed to build tf-stn. Install it first: "
                 f"pip install 'tensorflow-cpu=={tensorflow_minor()}.*'"
             )
+        compiler = Compiler()
         cuda = wanted_cuda()
         self.package_folder.mkdir(parents=True, exist_ok=True)
-        self.compile_library(tensorflow, cuda)
+        self.compile_library(compiler, tensorflow, cuda)
         text = build_info(tensorflow_minor(), cuda)
         (self.package_folder / "_build_info.py").write_text(text)
 
@@ -177,13 +185,14 @@ class BuildLibrary(build_ext):
     def package_folder(self) -> pathlib.Path:
         return pathlib.Path("." if self.inplace else self.build_lib, "tf_stn")
 
-    def compile_library(self, tensorflow: pathlib.Path, cuda: Cuda | None) -> None:
+    def compile_library(
+        self, compiler: Compiler, tensorflow: pathlib.Path, cuda: Cuda | None
+    ) -> None:
         folder = pathlib.Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
-        compiler = shlex.split(os.environ.get("CXX", "g++"))
-        host_command = [*compiler, *self.host_flags(tensorflow, cuda)]
+        host_command = [*compiler.command, *self.host_flags(tensorflow, cuda)]
         units = [(source, "", host_command) for source in SOURCES]
-        for isa, flags in self.cpu_isas().items():
+        for isa, flags in compiler.instruction_sets(CPU_ISAS).items():
             command = [*host_command, *CPU_FLAGS, *flags, f"-DTF_STN_ISA={isa}"]
             units += [(source, isa, command) for source in CPU_SOURCES]
         if cuda:
@@ -197,20 +206,13 @@ class BuildLibrary(build_ext):
             list(pool.map(self.execute_command, commands))
         self.execute_command(
             [
-                *(*compiler, "-shared", *objects),
+                *(*compiler.command, "-shared", *objects),
                 *("-o", str(self.package_folder / "_tf_stn.so")),
                 *(f"-L{tensorflow}", "-l:libtensorflow_framework.so.2"),
                 *self.cuda_link_flags(cuda),
                 "-Wl,-s",
             ]
         )
-
-    @staticmethod
-    def cpu_isas() -> dict[str, list[str]]:
-        """Returns the instruction sets to compile for, and their flags."""
-        if platform.machine() in ("x86_64", "AMD64"):
-            return CPU_ISAS
-        return {"baseline": CPU_ISAS["baseline"]}
 
     @staticmethod
     def host_flags(tensorflow: pathlib.Path, cuda: Cuda | None) -> list[str]:
@@ -254,7 +256,7 @@ class BuildLibrary(build_ext):
         try:
             subprocess.run(command, check=True)
         except FileNotFoundError:
-            raise SystemExit(f"setup.py: no compiler: {command[0]} not found") from None
+            raise SystemExit(f"setup.py: {command[0]} not found") from None
         except subprocess.CalledProcessError as error:
             hint = ""
             if any(source in command for source in CUDA_SOURCES):

@@ -1,4 +1,4 @@
-"""What the library is built against: the installed TensorFlow and the CUDA compiler.
+"""What the library is built with: the installed TensorFlow, the C++ and the CUDA compiler.
 
 Shared by setup.py and tools/bazel/configure.py, so that both builds find the same. As a program it
 prints the path of nvcc, or nothing: for builds that do not see this environment's packages.
@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -17,6 +18,48 @@ FAMILIES = (75, 80, 90)
 # They run the code of the architecture before them, which would be the same: the binary is a third
 # smaller, and built in two thirds of the time.
 SAME_AS_BEFORE = (87, 88, 103, 121)
+
+
+# The oldest C++ compilers that are tested.
+OLDEST = {"g++": 11, "clang": 16}
+
+
+class Compiler:
+    """The C++ compiler that CXX names, by default g++: what it is, and for which processor."""
+
+    def __init__(self) -> None:
+        self.command = shlex.split(os.environ.get("CXX", "g++")) or ["g++"]
+        macros = self.macros()
+        self.kind = "clang" if "__clang_major__" in macros else "g++"
+        version = macros.get("__clang_major__", macros.get("__GNUC__", "0"))
+        if int(version) < OLDEST[self.kind]:
+            raise SystemExit(
+                f"{self.command[0]} is {self.kind} {version}, but tf-stn needs "
+                + " or ".join(f"{kind} {oldest}" for kind, oldest in OLDEST.items())
+                + ", or later. CXX names another compiler"
+            )
+        self.is_for_x86_64 = "__x86_64__" in macros
+
+    def macros(self) -> dict[str, str]:
+        """Returns what the compiler defines by itself, by the options that come with CXX."""
+        command = [*self.command, "-dM", "-E", "-x", "c++", os.devnull]
+        try:
+            result = subprocess.run(command, check=True, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise SystemExit(
+                f"no C++ compiler: {self.command[0]} not found. Install g++ (on Debian and Ubuntu: "
+                "apt-get install g++), or set CXX"
+            ) from None
+        except subprocess.CalledProcessError as error:
+            name = shlex.join(self.command)
+            raise SystemExit(
+                f"{name} is no C++ compiler that tf-stn can use:\n{error.stderr}"
+            ) from None
+        return dict(re.findall(r"^#define (\w+) (.*)$", result.stdout, re.MULTILINE))
+
+    def instruction_sets(self, isas: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Returns those that the processor may have, with their flags; others know `baseline`."""
+        return isas if self.is_for_x86_64 else {"baseline": isas["baseline"]}
 
 
 def installed_tensorflow() -> pathlib.Path | None:
@@ -107,7 +150,8 @@ class Cuda:
     def runtime(self) -> pathlib.Path:
         """The static library to link."""
         root = self.nvcc.resolve().parents[1]
-        folders = [root / "lib64", root / "lib", root / "targets/x86_64-linux/lib"]
+        targets = sorted(root.glob("targets/*-linux/lib"))
+        folders = [root / "lib64", root / "lib", *targets]
         files = [folder / "libcudart_static.a" for folder in folders]
         return next((file for file in files if file.exists()), files[0])
 

@@ -83,8 +83,9 @@ for cubic interpolation,
 
 `padding` says which pixel is read for an index outside the image.  Taps on one pixel along
 an axis count as one, with the sum of their weights.  A pixel of weight zero is not read, so a
-sample on a pixel centre is that pixel, bit for bit, whatever its neighbours.  A NaN coordinate gives NaN; an infinite or huge one is outside the image,
-and where the padding repeats the image it is pulled in to 2^30.
+sample on a pixel centre is that pixel, bit for bit, whatever its neighbours.  A NaN coordinate
+gives NaN.  An infinite or huge one is outside the image; where the padding repeats the image, it
+is limited to 2^30.
 
 Coordinates, weights and sums are float64 for float64 data and float32 for all
 other types.  The result does not depend on the number of threads.

@@ -3,17 +3,15 @@
 import fcntl
 import os
 import pathlib
-import platform
 import subprocess
 
 import pytest
-from repository import ROOT, compiler, lists_of
+from repository import ROOT, compiler, lists_of, the_compiler
 
 SOURCES, ISAS, COMPILE_FLAGS, CPU_FLAGS = lists_of(
     "setup.py", "CPU_SOURCES", "CPU_ISAS", "COMPILE_FLAGS", "CPU_FLAGS"
 )
-if platform.machine() != "x86_64":
-    ISAS = {"baseline": ISAS["baseline"]}
+ISAS = the_compiler().instruction_sets(ISAS)
 SANITIZERS = [
     *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
     # Where g++ 12 does not optimise, or sanitizes, it warns of intrinsics of its own.
@@ -46,11 +44,12 @@ class Objects:
                 unfinished.rename(target)
         return str(target)
 
-    def loops(self, build: str, isa: str) -> list[str]:
-        """Returns the objects of the vector loops for an instruction set."""
-        flags = [*CPU_FLAGS, *ISAS[isa], f"-DTF_STN_ISA={isa}"]
+    def loops(self, build: str, isa: str, *more: str) -> list[str]:
+        """Returns the objects of the vector loops for an instruction set, compiled with `more`."""
+        flags = [*CPU_FLAGS, *ISAS[isa], f"-DTF_STN_ISA={isa}", *more]
+        name = "_".join([isa, *(flag.rpartition("=")[2] for flag in more)])
         # What takes longest comes first.
-        return [self.compile(source, build, *flags, name=isa) for source in reversed(SOURCES)]
+        return [self.compile(source, build, *flags, name=name) for source in reversed(SOURCES)]
 
     def link(self, build: str, program: pathlib.Path, *objects: str) -> None:
         command = [*compiler(), *BUILDS[build], *objects, "-pthread", "-o", str(program)]

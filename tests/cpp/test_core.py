@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from repository import ROOT, compiler
+from repository import ROOT, compiler, run_program
 
 BUILDS = {
     "plain": ["-O2", "-Werror"],
@@ -26,8 +26,7 @@ def test_core_passes_its_own_tests(tmp_path, build):
     flags = ["-std=c++17", "-Wall", "-Wextra", *BUILDS[build], f"-I{ROOT}"]
     source = ROOT / "tests/cpp/core_test.cc"
     subprocess.run([*compiler(), *flags, str(source), "-o", str(program)], check=True)
-    result = subprocess.run([program], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    run_program(program)
 
 
 def includes(pattern):

@@ -14,6 +14,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "cc/core/numbers.h"
@@ -136,6 +138,13 @@ TF_STN_INLINE Vector<float, kCount> Load(const Half* from) {
   } else if constexpr (kCount == 1) {
     return _cvtsh_ss(from->bits);
   }
+#elif defined(__aarch64__)
+  if constexpr (kCount == 4) {
+    const auto halfs = vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(from)));
+    return reinterpret_cast<Vector<float, 4>>(vcvt_f32_f16(halfs));
+  } else if constexpr (kCount == 1) {
+    return static_cast<float>(BitCast<__fp16>(from->bits));
+  }
 #endif
   Vector<float, kCount> vector;
   if constexpr (kCount == 1) {
@@ -163,6 +172,14 @@ TF_STN_INLINE void Store(const Vector<float, kCount>& vector, Half* to) {
   } else if constexpr (kCount == 4) {
     return _mm_storeu_si64(to, _mm_cvtps_ph(reinterpret_cast<__m128>(vector),
                                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+#elif defined(__aarch64__)
+  if constexpr (kCount == 4) {
+    const auto halfs = vcvt_f16_f32(reinterpret_cast<float32x4_t>(vector));
+    return vst1_u16(reinterpret_cast<uint16_t*>(to), vreinterpret_u16_f16(halfs));
+  } else if constexpr (kCount == 1) {
+    to->bits = BitCast<uint16_t>(static_cast<__fp16>(vector));
+    return;
   }
 #endif
   if constexpr (kCount == 1) {
