@@ -5,8 +5,8 @@ import importlib
 from typing import Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
+from tf_stn import fields, transformations
 from tf_stn import gradients as gradients  # Registers them.
-from tf_stn import transformations
 from tf_stn._library import library_path
 from tf_stn.affine_resampler import affine_resampler
 from tf_stn.grids import affine_grid
@@ -26,6 +26,7 @@ __all__ = [
     "affine_resampler",
     "callbacks",
     "distance_outside",
+    "fields",
     "fraction_outside",
     "library_path",
     "resampler",
