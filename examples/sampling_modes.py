@@ -17,7 +17,7 @@ import pictures
 import tensorflow as tf
 
 import tf_stn
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 LINE = {"a": 0.8, "b": 0.3, "c": 0.6, "d": 1.0}  # Pixels by name.
 COLOURS = dict(zip(LINE, plt.cm.Set2.colors))

@@ -2,16 +2,24 @@
 
 import contextlib
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_stn import _library as _library  # First: it says what to do if TensorFlow is not there.
+
+# isort: split
+from tf_stn import _gradients as _gradients  # Registers them.
 from tf_stn import fields, transformations
-from tf_stn import gradients as gradients  # Registers them.
+from tf_stn._affine_resampler import affine_resampler
+from tf_stn._grids import affine_grid
 from tf_stn._library import library_path
-from tf_stn.affine_resampler import affine_resampler
-from tf_stn.grids import affine_grid
-from tf_stn.outside import distance_outside, fraction_outside
-from tf_stn.resampler import resampler
+from tf_stn._outside import distance_outside, fraction_outside
+from tf_stn._resampler import resampler
+
+if TYPE_CHECKING:
+    from tf_stn import callbacks as callbacks
+    from tf_stn import layers as layers
+    from tf_stn import visualize as visualize
+    from tf_stn.layers import SpatialTransformer as SpatialTransformer
 
 # Without a Keras that can be imported, the rest still works. Imported here all the same, since a
 # saved model can only be loaded once its layers are registered.
@@ -28,6 +36,7 @@ __all__ = [
     "distance_outside",
     "fields",
     "fraction_outside",
+    "layers",
     "library_path",
     "resampler",
     "transformations",
@@ -40,6 +49,10 @@ def __getattr__(name: str) -> Any:
         from tf_stn.layers import SpatialTransformer  # Says why it could not be imported.
 
         return SpatialTransformer
-    if name in ("callbacks", "visualize"):  # For people, not needed where a model only runs.
+    if name in ("callbacks", "layers", "visualize"):
         return importlib.import_module(f"tf_stn.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

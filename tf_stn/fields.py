@@ -13,11 +13,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_stn._affine_resampler import image_size
+from tf_stn._grids import Size, _parse_size, affine_grid, pixel_axes
 from tf_stn._numbers import check_holds, check_integer, check_number, real_type, to_real
+from tf_stn._resampler import resampler
 from tf_stn._splines import b_spline_weights, thin_plate
-from tf_stn.affine_resampler import image_size
-from tf_stn.grids import Size, _parse_size, affine_grid, pixel_axes
-from tf_stn.resampler import resampler
 
 __all__ = [
     "b_spline",
@@ -227,11 +227,10 @@ def inverse(
     displacements change by 1 pixel or more from pixel to pixel, and above all one that folds, need
     not have an inverse; then the residual shows it, and nothing is raised.
 
-    >>> right = tf.constant([[[[0.5, 0.0], [0.5, 0.0], [0.5, 0.0]]]])
-    >>> tf_stn.fields.inverse(right)[0, 0].numpy()
-    array([[-0.5,  0. ],
-           [-0.5,  0. ],
-           [-0.5,  0. ]], dtype=float32)
+    >>> corner = tf.constant([[[[0.5, 0.25], [0.5, 0.25]]]])
+    >>> tf_stn.fields.inverse(corner)[0, 0].numpy()
+    array([[-0.5 , -0.25],
+           [-0.5 , -0.25]], dtype=float32)
 
     Args:
       field: `[batch, height, width, 2]` or `[batch, depth, height, width, 3]`, in pixels. Any real

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_stn import transformations
+from tf_stn._affine_resampler import affine_resampler, image_size
+from tf_stn._grids import check_size
 from tf_stn._keras import check_layer, check_tensor, keras
-from tf_stn.affine_resampler import affine_resampler, image_size
-from tf_stn.grids import check_size
-from tf_stn.outside import distance_outside, fraction_outside
-from tf_stn.resampler import check_mode, check_modes, coordinate_type, resampler
+from tf_stn._outside import distance_outside, fraction_outside
+from tf_stn._resampler import check_mode, check_modes, coordinate_type, resampler
 
 for _transformation in transformations.CLASSES:
     keras.saving.register_keras_serializable(package="tf_stn")(_transformation)

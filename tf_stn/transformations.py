@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_stn.grids import Size, affine_grid, from_identity, normalised_points
-from tf_stn.resampler import check_mode, resampler
+from tf_stn._grids import Size, affine_grid, from_identity, normalised_points
+from tf_stn._resampler import check_mode, resampler
 
 
 def _check_rank(rank: int) -> int:

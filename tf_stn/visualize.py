@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tf_stn._inspection import find_layer, inputs_of
 from tf_stn._keras import keras
+from tf_stn._resampler import as_tensor, check_mode, resampler
 from tf_stn.layers import SpatialTransformer
-from tf_stn.resampler import as_tensor, check_mode, resampler
 from tf_stn.transformations import AffineTransformation, Projective
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import workloads
 from peers import graph
 
 import tf_stn
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 COMMAND = [sys.executable, pathlib.Path(compare.__file__), "--quick", "--seconds", "0.0001"]
 

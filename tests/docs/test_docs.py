@@ -16,10 +16,10 @@ from repository import ROOT
 import tf_stn
 from tf_stn import callbacks, fields, transformations, visualize
 from tf_stn.__main__ import OPS
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-MODULES = ("callbacks", "fields", "transformations", "visualize")
+MODULES = ("callbacks", "fields", "layers", "transformations", "visualize")
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
 PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
 PUBLIC += [transformations.Projective.parameters_of_corners]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 ALIGN = pytest.mark.parametrize("align_corners", [True, False], ids=["centres", "edges"])

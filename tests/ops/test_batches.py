@@ -9,7 +9,7 @@ import tensorflow as tf
 from problems import RANKS, coordinates_of, problem
 
 from tf_stn import affine_grid, affine_resampler, resampler
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
 BATCHES = pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tensorflow.python.framework import kernels, op_def_registry  # No public wa
 
 from tf_stn import _library, affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn.resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
 
 OPS = {
     "TfStn>Resampler": ops.tf_stn_resampler,

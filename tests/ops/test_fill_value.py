@@ -8,7 +8,7 @@ from problems import coordinates_of, problem
 
 from tf_stn import affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
 FILL = (0.5, -2.0, 0.25)

@@ -10,8 +10,8 @@ import tensorflow as tf
 from problems import MODE_IDS, MODES, RANKS, assert_near, problem, smooth_problem
 
 from tf_stn import SpatialTransformer, affine_resampler, resampler
+from tf_stn._gradients import compose_second_order
 from tf_stn._library import ops
-from tf_stn.gradients import compose_second_order
 
 ALL_MODES = pytest.mark.parametrize("modes", MODES, ids=MODE_IDS)
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)

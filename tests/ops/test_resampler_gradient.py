@@ -6,7 +6,7 @@ import reference
 import tensorflow as tf
 
 from tf_stn import resampler
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 STEP = 1e-3  # Exact for a function linear in each coordinate, bar rounding.
 HEIGHT, WIDTH = 4, 5

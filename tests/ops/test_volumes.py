@@ -6,7 +6,7 @@ import reference
 import tensorflow as tf
 
 from tf_stn import affine_grid, affine_resampler, resampler
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 IDENTITY = np.eye(3, 4)
 SIZE = (3, 4, 5)

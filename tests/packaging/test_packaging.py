@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 from repository import ROOT, lists_of
@@ -33,13 +34,28 @@ def test_public_names():
         "affine_resampler",
         "callbacks",
         "distance_outside",
+        "fields",
         "fraction_outside",
+        "layers",
         "library_path",
         "resampler",
         "transformations",
         "visualize",
     ]
     assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
+
+
+def test_completion_lists_the_public_names_alone():
+    """Also those of modules that are imported when they are used."""
+    assert [name for name in dir(tf_stn) if not name.startswith("__")] == sorted(tf_stn.__all__)
+
+
+def test_no_function_hides_a_module_of_its_name():
+    names = [path.stem for path in (ROOT / "tf_stn").iterdir() if not path.name.startswith("_")]
+    public = [name for name in names if name in tf_stn.__all__]
+    assert {"callbacks", "fields", "layers", "transformations", "visualize"} <= set(public)
+    assert all(isinstance(getattr(tf_stn, name), types.ModuleType) for name in public)
+    assert set(names) - set(public) <= {"py"}  # py.typed
 
 
 def test_version_is_that_of_the_distribution_and_of_the_changelog():
@@ -195,9 +211,10 @@ def test_contributors_are_told_which_tests_cover_what():
 
 
 def test_dependencies_point_in_one_direction():
-    """From layers to transformations, grids, resampler and _library, never upwards."""
-    order = ["_library", "_keras", "resampler", "grids", "gradients", "affine_resampler", "outside"]
-    order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
+    """From layers to transformations, grids, the resampler and the library, never upwards."""
+    order = ["_library", "_keras", "_resampler", "_grids", "_gradients", "_affine_resampler"]
+    order += ["_numbers", "_splines", "fields"]
+    order += ["_outside", "transformations", "layers", "_inspection", "visualize", "callbacks"]
     order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").glob("*.py"):
         if path.stem == "_build_info":

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
+from tf_stn._grids import Size, pixel_matrix, spatial_rank
 from tf_stn._library import ops
-from tf_stn.grids import Size, pixel_matrix, spatial_rank
-from tf_stn.resampler import (
+from tf_stn._resampler import (
     check_modes,
     coordinate_type,
     to_coordinates,

@@ -12,9 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_stn._grids import map_pixels, pixel_axes
 from tf_stn._library import ops
-from tf_stn.grids import map_pixels, pixel_axes
-from tf_stn.resampler import coordinate_type
+from tf_stn._resampler import coordinate_type
 
 Tensors = list[tf.Tensor | None]
 

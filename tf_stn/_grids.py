@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_stn.resampler import coordinate_type, to_coordinates
+from tf_stn._resampler import coordinate_type, to_coordinates
 
 Size = Sequence[int] | Sequence[tf.Tensor] | tf.Tensor
 

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_stn.grids import Size, check_size
-from tf_stn.resampler import as_tensor
+from tf_stn._grids import Size, check_size
+from tf_stn._resampler import as_tensor
 
 
 def _beyond(warp: tf.Tensor, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
