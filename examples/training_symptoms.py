@@ -316,7 +316,11 @@ def train(recipe: Recipe, seed: int, epochs: int) -> Result:
     )
     size = images.shape[1:3]
     outside = [
-        tf_stn.fraction_outside(tf_stn.affine_grid(each, recipe.output_size, size), size)
+        np.mean(
+            tf_stn.metrics.fraction_outside(
+                tf_stn.affine_grid(each, recipe.output_size, size), size
+            )
+        )
         for each in watch.parameters
     ]
     test = recipe.white * data.test_images

@@ -12,12 +12,13 @@ from tf_stn import fields, transformations
 from tf_stn._affine_resampler import affine_resampler
 from tf_stn._grids import affine_grid
 from tf_stn._library import library_path
-from tf_stn._outside import distance_outside, fraction_outside
 from tf_stn._resampler import resampler
 
 if TYPE_CHECKING:
     from tf_stn import callbacks as callbacks
     from tf_stn import layers as layers
+    from tf_stn import metrics as metrics
+    from tf_stn import regularizers as regularizers
     from tf_stn import visualize as visualize
     from tf_stn.layers import SpatialTransformer as SpatialTransformer
 
@@ -33,11 +34,11 @@ __all__ = [
     "affine_grid",
     "affine_resampler",
     "callbacks",
-    "distance_outside",
     "fields",
-    "fraction_outside",
     "layers",
     "library_path",
+    "metrics",
+    "regularizers",
     "resampler",
     "transformations",
     "visualize",
@@ -49,7 +50,7 @@ def __getattr__(name: str) -> Any:
         from tf_stn.layers import SpatialTransformer  # Says why it could not be imported.
 
         return SpatialTransformer
-    if name in ("callbacks", "layers", "visualize"):
+    if name in ("callbacks", "layers", "metrics", "regularizers", "visualize"):
         return importlib.import_module(f"tf_stn.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

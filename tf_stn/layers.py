@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_stn import transformations
+from tf_stn import metrics, regularizers, transformations
 from tf_stn._affine_resampler import affine_resampler, image_size
 from tf_stn._grids import check_size
 from tf_stn._keras import check_layer, check_tensor, keras
-from tf_stn._outside import distance_outside, fraction_outside
 from tf_stn._resampler import check_mode, check_modes, coordinate_type, resampler
 
 for _transformation in transformations.CLASSES:
@@ -138,7 +137,7 @@ class SpatialTransformer(keras.layers.Layer):
       identity_penalty: Adds so many times the mean square of (parameters - start) to the losses,
         of the parameters before the bound, so that it pulls where the bound has no gradient;
         default 0.
-      outside_penalty: Adds so many times `tf_stn.distance_outside` to the losses; default 0.
+      outside_penalty: Adds so many times `tf_stn.regularizers.Outside` to the losses; default 0.
         Stores the grid, as the next one.
       track_outside: Whether the metric `fraction_outside` is kept; default False.
       data_format: `"channels_last"`, the only one; default None: that of Keras' configuration,
@@ -221,7 +220,7 @@ class SpatialTransformer(keras.layers.Layer):
         self.outside_penalty = _check_factor("outside_penalty", outside_penalty)
         self.track_outside = track_outside
         if track_outside:
-            self.fraction_outside = keras.metrics.Mean(name="fraction_outside")
+            self.fraction_outside = metrics.FractionOutside()
         self.regression = keras.layers.Dense(
             len(self._start),
             kernel_initializer="zeros",
@@ -308,9 +307,9 @@ class SpatialTransformer(keras.layers.Layer):
             moved = parameters - tf.cast(self._start_like(parameters), parameters.dtype)
             self.add_loss(self.identity_penalty * tf.reduce_mean(moved**2))
         if self.outside_penalty:
-            self.add_loss(self.outside_penalty * distance_outside(warp, input_size))
+            self.add_loss(regularizers.Outside(self.outside_penalty)(warp, input_size))
         if self.track_outside:
-            self.fraction_outside.update_state(fraction_outside(warp, input_size))
+            self.fraction_outside.update_state(warp, input_size)
 
     def _start_like(self, parameters: tf.Tensor) -> np.ndarray:
         """Returns the start, shaped to broadcast with parameters."""

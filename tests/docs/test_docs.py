@@ -14,18 +14,28 @@ from page_examples import run_examples
 from repository import ROOT
 
 import tf_stn
-from tf_stn import callbacks, fields, transformations, visualize
+from tf_stn import callbacks, fields, metrics, regularizers, transformations, visualize
 from tf_stn.__main__ import OPS
 from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-MODULES = ("callbacks", "fields", "layers", "transformations", "visualize")
+MODULES = (
+    "callbacks",
+    "fields",
+    "layers",
+    "metrics",
+    "regularizers",
+    "transformations",
+    "visualize",
+)
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
 PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
 PUBLIC += [transformations.Projective.parameters_of_corners]
 PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
 PUBLIC += [visualize.outline, visualize.mesh]
-PUBLIC += [getattr(fields, name) for name in fields.__all__]
+PUBLIC += [
+    getattr(module, name) for module in (fields, metrics, regularizers) for name in module.__all__
+]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
 SAMPLING += [tf_stn.SpatialTransformer]
 

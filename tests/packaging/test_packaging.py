@@ -33,11 +33,11 @@ def test_public_names():
         "affine_grid",
         "affine_resampler",
         "callbacks",
-        "distance_outside",
         "fields",
-        "fraction_outside",
         "layers",
         "library_path",
+        "metrics",
+        "regularizers",
         "resampler",
         "transformations",
         "visualize",
@@ -53,7 +53,9 @@ def test_completion_lists_the_public_names_alone():
 def test_no_function_hides_a_module_of_its_name():
     names = [path.stem for path in (ROOT / "tf_stn").iterdir() if not path.name.startswith("_")]
     public = [name for name in names if name in tf_stn.__all__]
-    assert {"callbacks", "fields", "layers", "transformations", "visualize"} <= set(public)
+    assert {"callbacks", "fields", "layers", "metrics", "transformations", "visualize"} <= set(
+        public
+    )
     assert all(isinstance(getattr(tf_stn, name), types.ModuleType) for name in public)
     assert set(names) - set(public) <= {"py"}  # py.typed
 
@@ -213,8 +215,8 @@ def test_contributors_are_told_which_tests_cover_what():
 def test_dependencies_point_in_one_direction():
     """From layers to transformations, grids, the resampler and the library, never upwards."""
     order = ["_library", "_keras", "_resampler", "_grids", "_gradients", "_affine_resampler"]
-    order += ["_numbers", "_splines", "fields"]
-    order += ["_outside", "transformations", "layers", "_inspection", "visualize", "callbacks"]
+    order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
+    order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
     order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").glob("*.py"):
         if path.stem == "_build_info":
