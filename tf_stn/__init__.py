@@ -8,11 +8,14 @@ from tf_stn import _library as _library  # First: it says what to do if TensorFl
 
 # isort: split
 from tf_stn import _gradients as _gradients  # Registers them.
-from tf_stn import transformations
+from tf_stn import matrices as matrices
+from tf_stn import transformations as transformations
 from tf_stn._affine_resampler import affine_resampler
-from tf_stn._grids import affine_grid
+from tf_stn._displacement_resampler import displacement_resampler
+from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._library import library_path
 from tf_stn._outside import distance_outside, fraction_outside
+from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import resampler
 
 if TYPE_CHECKING:
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
     from tf_stn.layers import SpatialTransformer as SpatialTransformer
 
 # Without a Keras that can be imported, the rest still works. Imported here all the same, since a
-# saved model can only be loaded once its layers are registered.
+# saved model can only be loaded once its layers and nodes are registered.
 with contextlib.suppress(ImportError):
+    from tf_stn import _nodes as _nodes
     from tf_stn.layers import SpatialTransformer
 
 __version__ = "0.1.0"
@@ -33,10 +37,14 @@ __all__ = [
     "affine_grid",
     "affine_resampler",
     "callbacks",
+    "displacement_resampler",
     "distance_outside",
     "fraction_outside",
+    "identity_grid",
     "layers",
     "library_path",
+    "matrices",
+    "projective_resampler",
     "resampler",
     "transformations",
     "visualize",

@@ -3,13 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_stn._grids import Size, check_size
-from tf_stn._resampler import as_tensor
+from tf_stn._checks import as_tensor
+from tf_stn._sizes import Size, check_size
 
 
 def _beyond(warp: tf.Tensor, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns by how many pixels each coordinate is beyond the outermost centres, and the spans."""
-    warp = as_tensor(warp)
+    warp = as_tensor("warp", warp)
     if not tf.is_tensor(input_size):
         input_size = np.array(check_size("input_size", input_size, warp.shape[-1]))
     last = tf.cast(input_size, warp.dtype)[::-1] - 1

@@ -19,13 +19,15 @@ from tf_stn.__main__ import OPS
 from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-MODULES = ("callbacks", "layers", "transformations", "visualize")
+MODULES = ("callbacks", "layers", "matrices", "transformations", "visualize")
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
 PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
 PUBLIC += [transformations.Projective.parameters_of_corners]
+PUBLIC += [getattr(tf_stn.matrices, name) for name in tf_stn.matrices.__all__]
 PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
 PUBLIC += [visualize.outline, visualize.mesh]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
+SAMPLING += [tf_stn.displacement_resampler, tf_stn.projective_resampler]
 SAMPLING += [tf_stn.SpatialTransformer]
 
 
