@@ -8,10 +8,14 @@ from tf_stn import _library as _library  # First: it says what to do if TensorFl
 
 # isort: split
 from tf_stn import _gradients as _gradients  # Registers them.
-from tf_stn import fields, transformations
+from tf_stn import fields as fields
+from tf_stn import matrices as matrices
+from tf_stn import transformations as transformations
 from tf_stn._affine_resampler import affine_resampler
-from tf_stn._grids import affine_grid
+from tf_stn._displacement_resampler import displacement_resampler
+from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._library import library_path
+from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import resampler
 
 if TYPE_CHECKING:
@@ -23,8 +27,9 @@ if TYPE_CHECKING:
     from tf_stn.layers import SpatialTransformer as SpatialTransformer
 
 # Without a Keras that can be imported, the rest still works. Imported here all the same, since a
-# saved model can only be loaded once its layers are registered.
+# saved model can only be loaded once its layers and nodes are registered.
 with contextlib.suppress(ImportError):
+    from tf_stn import _nodes as _nodes
     from tf_stn.layers import SpatialTransformer
 
 __version__ = "0.1.0"
@@ -34,10 +39,14 @@ __all__ = [
     "affine_grid",
     "affine_resampler",
     "callbacks",
+    "displacement_resampler",
     "fields",
+    "identity_grid",
     "layers",
     "library_path",
+    "matrices",
     "metrics",
+    "projective_resampler",
     "regularizers",
     "resampler",
     "transformations",

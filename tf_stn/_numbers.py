@@ -1,10 +1,11 @@
 """Numbers in arguments: converted, and checked with errors that name the argument."""
 
-import reprlib
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tf_stn._checks import as_tensor
 
 
 def real_type(*values: Any) -> tf.DType:
@@ -19,12 +20,7 @@ def to_real(argument: str, value: Any, dtype: tf.DType | None = None) -> tf.Tens
     Numbers in lists are converted at once, so that float64 loses nothing.
     """
     dtype = dtype or real_type(value)
-    try:
-        tensor = tf.convert_to_tensor(value, dtype_hint=dtype)
-    except (TypeError, ValueError) as error:  # None, ragged, rows of different lengths.
-        raise TypeError(
-            f"`{argument}` must be a tensor of real numbers, received {reprlib.repr(value)}"
-        ) from error
+    tensor = as_tensor(argument, value, dtype_hint=dtype)
     if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
         raise TypeError(f"`{argument}` must hold real numbers, received {tensor.dtype.name}")
     return tf.cast(tensor, dtype)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_stn._grids import Size, _parse_size
 from tf_stn._numbers import to_real
+from tf_stn._sizes import Size, parse_size
 
 
 def beyond(warp: Any, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
@@ -27,7 +27,7 @@ def beyond(warp: Any, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
         raise ValueError(
             f"`warp` must have shape [batch, ..., 2] or [batch, ..., 3], received {received}"
         )
-    size = _parse_size("input_size", input_size, warp.shape[-1])
+    size = parse_size("input_size", input_size, warp.shape[-1])
     last = tf.cast(tf.cast(size, tf.float64)[::-1] - 1, warp.dtype)
     distance = tf.nn.relu(-warp) + tf.nn.relu(warp - last)
     rounding = 2 * np.finfo(warp.dtype.as_numpy_dtype).eps * tf.maximum(last, 1)

@@ -11,13 +11,15 @@ result by `second`.
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tf_stn._affine_resampler import image_size
-from tf_stn._grids import Size, _parse_size, affine_grid, pixel_axes
+from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._numbers import check_holds, check_integer, check_number, real_type, to_real
 from tf_stn._resampler import resampler
+from tf_stn._sizes import Sides, Size, as_float64, image_size, parse_size
 from tf_stn._splines import b_spline_weights, thin_plate
+from tf_stn._symbolic import accepts_keras_tensors
 
 __all__ = [
     "b_spline",
@@ -55,17 +57,7 @@ def _rank(field: tf.Tensor) -> int:
 
 def _pixels(field: tf.Tensor, argument: str = "field") -> tf.Tensor:
     """Returns the pixel centres of the grid of a field, `[1, *size, rank]`."""
-    size = image_size(argument, field, _rank(field))
-    return _identity_grid(size, _rank(field), field.dtype)
-
-
-def _identity_grid(size: Size, rank: int, dtype: tf.DType) -> tf.Tensor:
-    shape = tf.cast(size, tf.int32)
-    axes = [tf.broadcast_to(axis, shape) for axis in pixel_axes(size, rank, dtype)]
-    grid = tf.stack(axes, axis=-1)[None]
-    if not tf.is_tensor(size):
-        grid.set_shape([1, *size, rank])
-    return grid
+    return identity_grid(image_size(argument, field, _rank(field)), dtype=field.dtype.name)
 
 
 def _sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
@@ -106,6 +98,7 @@ def _check_same_grid(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return check_holds(tf.reduce_all(tf.equal(*sizes)), second, expected, *sizes)
 
 
+@accepts_keras_tensors
 def compose(first: tf.Tensor, second: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     """Returns the field of a map after another: x -> first(second(x)).
 
@@ -167,6 +160,7 @@ def _compose(first: tf.Tensor, second: tf.Tensor, pixels: tf.Tensor) -> tf.Tenso
     return moved + _sample(first, pixels + moved)
 
 
+@accepts_keras_tensors
 def exponential(velocity: tf.Tensor, *, steps: int = 7, name: str | None = None) -> tf.Tensor:
     """Returns the field to which a stationary velocity field leads in a time of 1.
 
@@ -212,6 +206,7 @@ def exponential(velocity: tf.Tensor, *, steps: int = 7, name: str | None = None)
         return field
 
 
+@accepts_keras_tensors
 def inverse(
     field: tf.Tensor,
     *,
@@ -342,6 +337,7 @@ def _differences(values: tf.Tensor, axis: int) -> tf.Tensor:
     return (upper - lower) / tf.reshape(tf.maximum(steps, 1), shape)
 
 
+@accepts_keras_tensors
 def jacobian_determinant(field: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     """Returns the determinant of the Jacobian of x + u(x): how much larger a pixel becomes.
 
@@ -377,12 +373,15 @@ def jacobian_determinant(field: tf.Tensor, *, name: str | None = None) -> tf.Ten
         return _determinant(slopes + tf.eye(rank, dtype=field.dtype))
 
 
-def _span(size: tuple[int, ...] | tf.Tensor, align_corners: bool, dtype: tf.DType) -> tf.Tensor:
+def _span(size: Sides, align_corners: bool) -> np.ndarray | tf.Tensor:
     """Returns how many pixels there are from -1 to 1 along x, y[, z]; at least 1."""
-    size = tf.cast(size, tf.float64)[::-1]
-    return tf.cast(tf.maximum(size - 1, 1) if align_corners else size, dtype)
+    sides = as_float64(size)
+    if not align_corners:
+        return sides
+    return (tf.maximum if tf.is_tensor(sides) else np.maximum)(sides - 1, 1)
 
 
+@accepts_keras_tensors
 def resize(
     field: tf.Tensor, size: Size, *, align_corners: bool = True, name: str | None = None
 ) -> tf.Tensor:
@@ -395,8 +394,8 @@ def resize(
     Args:
       field: `[batch, height, width, 2]` or `[batch, depth, height, width, 3]`, in pixels. Any real
         type; computed in float64 where it is float64, otherwise in float32.
-      size: `(height, width)` or `(depth, height, width)` of the result, as integers or integer
-        tensors.
+      size: `(height, width)` or `(depth, height, width)` of the result, as integers, integer
+        tensors, or an image or volume whose sides are meant.
       align_corners: What of both grids lies in the same places. True (default): the centres of the
         outermost pixels; so displacements are multiplied by (new - 1) / (old - 1). False: their
         outer edges; so it is new / old.
@@ -416,14 +415,15 @@ def resize(
     with tf.name_scope(name or "resize"):
         field = _to_field("field", field)
         rank = _rank(field)
-        old, new = image_size("field", field, rank), _parse_size("size", size, rank)
+        old, new = image_size("field", field, rank), parse_size("size", size, rank)
         identity = tf.eye(rank, rank + 1, dtype=field.dtype)[None]
-        sampled = _sample(field, affine_grid(identity, new, old, align_corners))
+        sampled = _sample(field, affine_grid(identity, new, old, align_corners=align_corners))
         # At least 1 on both sides, so that an axis which stays one pixel stays as it is.
-        ratio = _span(new, align_corners, tf.float64) / _span(old, align_corners, tf.float64)
+        ratio = _span(new, align_corners) / _span(old, align_corners)
         return sampled * tf.cast(ratio, field.dtype)
 
 
+@accepts_keras_tensors
 def map_points(field: tf.Tensor, points: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     """Returns where a field takes points of each image: x + u(x).
 
@@ -467,6 +467,7 @@ def map_points(field: tf.Tensor, points: tf.Tensor, *, name: str | None = None) 
         return points + _sample(field, points)
 
 
+@accepts_keras_tensors
 def b_spline(control: tf.Tensor, size: Size, *, name: str | None = None) -> tf.Tensor:
     """Returns the smooth field of a grid of control points: free-form deformation.
 
@@ -484,8 +485,8 @@ def b_spline(control: tf.Tensor, size: Size, *, name: str | None = None) -> tf.T
         rank]`: `[batch, rows, columns, 2]` or `[batch, slices, rows, columns, 3]`, at least four
         along each axis. Any real type; the result is float64 where it is float64, otherwise
         float32.
-      size: `(height, width)` or `(depth, height, width)` of the field, as integers or integer
-        tensors.
+      size: `(height, width)` or `(depth, height, width)` of the field, as integers, integer
+        tensors, or an image or volume whose sides are meant.
       name: Name of the operation.
 
     Returns:
@@ -506,7 +507,7 @@ def b_spline(control: tf.Tensor, size: Size, *, name: str | None = None) -> tf.T
     with tf.name_scope(name or "b_spline"):
         control = _to_field("control", control)
         rank, dtype = _rank(control), control.dtype
-        size = _parse_size("size", size, rank)
+        size = parse_size("size", size, rank)
         counts = tf.shape(control)[1:-1]
         expected = "`control` must have at least four control points along each axis, received"
         if any(count is not None and count < 4 for count in control.shape[1:-1]):
@@ -552,6 +553,7 @@ def _check_pairs(points: tf.Tensor, targets: tf.Tensor) -> int:
     return rank
 
 
+@accepts_keras_tensors
 def thin_plate_spline(
     points: tf.Tensor,
     targets: tf.Tensor,
@@ -579,8 +581,8 @@ def thin_plate_spline(
         float32.
       targets: Where in the input they are, of the same shape. One of the two may have a batch of
         1, which goes with each item of the other's.
-      size: `(height, width)` or `(depth, height, width)` of the field, as integers or integer
-        tensors.
+      size: `(height, width)` or `(depth, height, width)` of the field, as integers, integer
+        tensors, or an image or volume whose sides are meant.
       regularization: How much the map may miss the targets to be smoother; default 0, not at all.
         What is added to the diagonal of the kernel r² log r, or for volumes -r, with r in pixels.
       name: Name of the operation.
@@ -607,8 +609,8 @@ def thin_plate_spline(
         targets = to_real("targets", targets, tf.float64)
         rank = _check_pairs(points, targets)
         regularization = check_number("regularization", regularization)
-        size = _parse_size("size", size, rank)
-        pixels = tf.reshape(_identity_grid(size, rank, tf.float64), [1, -1, rank])
+        size = parse_size("size", size, rank)
+        pixels = tf.reshape(identity_grid(size, dtype="float64"), [1, -1, rank])
         moved = thin_plate(points, targets - points, pixels, regularization)
         shape = tf.concat([tf.shape(moved)[:1], tf.cast(size, tf.int32), [rank]], axis=0)
         field = tf.cast(tf.reshape(moved, shape), dtype)
@@ -617,6 +619,7 @@ def thin_plate_spline(
         return field
 
 
+@accepts_keras_tensors
 def from_warp(warp: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     """Returns the field of a warp: its points minus the pixels of the output.
 
@@ -645,6 +648,7 @@ def from_warp(warp: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
         return warp - _pixels(warp, "warp")
 
 
+@accepts_keras_tensors
 def to_warp(field: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     """Returns the warp of a field, for `tf_stn.resampler`: the pixels plus their displacements.
 

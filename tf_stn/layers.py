@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_stn import metrics, regularizers, transformations
-from tf_stn._affine_resampler import affine_resampler, image_size
-from tf_stn._grids import check_size
+from tf_stn._affine_resampler import affine_resampler
+from tf_stn._checks import check_mode
 from tf_stn._keras import check_layer, check_tensor, keras
-from tf_stn._resampler import check_mode, check_modes, coordinate_type, resampler
+from tf_stn._resampler import check_modes, coordinate_type, resampler
+from tf_stn._sizes import check_size, image_size
 
 for _transformation in transformations.CLASSES:
     keras.saving.register_keras_serializable(package="tf_stn")(_transformation)
@@ -267,7 +268,9 @@ class SpatialTransformer(keras.layers.Layer):
         if is_affine:
             matrix = self._of_each(self._transformation.matrix, parameters)
             output_size = self.output_size or input_size
-            output = affine_resampler(inputs, matrix, output_size, self.align_corners, **modes)
+            output = affine_resampler(
+                inputs, matrix, output_size, align_corners=self.align_corners, **modes
+            )
         else:
             output = resampler(inputs, warp, **modes)
         self._add_losses(unbounded, warp, input_size)

@@ -4,9 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_stn._grids import Size
 from tf_stn._keras import keras
 from tf_stn._outside import beyond
+from tf_stn._sizes import Size
 
 __all__ = ["FractionOutside", "fraction_outside"]
 

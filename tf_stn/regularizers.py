@@ -12,10 +12,10 @@ from typing import Any
 import tensorflow as tf
 
 from tf_stn import fields
-from tf_stn._grids import Size
 from tf_stn._keras import keras
 from tf_stn._numbers import check_number, to_real
 from tf_stn._outside import beyond
+from tf_stn._sizes import Size
 
 __all__ = ["BendingEnergy", "Folding", "Identity", "Outside", "Smoothness"]
 

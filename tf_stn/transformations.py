@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_stn._grids import Size, affine_grid, from_identity, normalised_points
-from tf_stn._resampler import check_mode, resampler
+from tf_stn._checks import check_mode
+from tf_stn._grids import affine_grid, from_identity, normalised_points
+from tf_stn._resampler import resampler
+from tf_stn._sizes import Size, parse_size
 
 
 def _check_rank(rank: int) -> int:
@@ -81,6 +83,8 @@ class Transformation:
           `[batch, *output_size, rank]`. With the identity parameters and equal sizes exactly the
           pixel centres.
         """
+        output_size = parse_size("output_size", output_size, self.rank)
+        input_size = parse_size("input_size", input_size, self.rank)
         points = normalised_points(output_size, self.rank, align_corners, parameters.dtype)
         flat = tf.reshape(points, [-1, self.rank])
         moved = self.map_points(parameters, flat) - flat
@@ -116,7 +120,9 @@ class AffineTransformation(Transformation):
         input_size: Size,
         align_corners: bool = True,
     ) -> tf.Tensor:
-        return affine_grid(self.matrix(parameters), output_size, input_size, align_corners)
+        return affine_grid(
+            self.matrix(parameters), output_size, input_size, align_corners=align_corners
+        )
 
 
 def _diagonal(values: Sequence[tf.Tensor], shift: tf.Tensor) -> tf.Tensor:
@@ -597,9 +603,9 @@ class DenseDisplacement(Transformation):
     ) -> tf.Tensor:
         identity = tf.constant([Affine(self.rank).identity_parameters], parameters.dtype)
         field_size = tf.unstack(tf.shape(parameters)[1:-1])
-        at = affine_grid(identity, output_size, field_size, align_corners)
+        at = affine_grid(identity, output_size, field_size, align_corners=align_corners)
         field = resampler(parameters, at, padding="border")
-        return affine_grid(identity, output_size, input_size, align_corners) + field
+        return affine_grid(identity, output_size, input_size, align_corners=align_corners) + field
 
 
 _TRANSFORMATIONS = {

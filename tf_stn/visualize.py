@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from tf_stn._checks import as_tensor, check_mode
 from tf_stn._inspection import find_layer, inputs_of
 from tf_stn._keras import keras
-from tf_stn._resampler import as_tensor, check_mode, resampler
+from tf_stn._resampler import resampler
 from tf_stn.layers import SpatialTransformer
 from tf_stn.transformations import AffineTransformation, Projective
 
@@ -301,7 +302,7 @@ def draw(
         is_straight = isinstance(layer._transformation, (AffineTransformation, Projective))
         lines = 0 if is_straight else _MESH_LINES
     warp = layer.warp(inputs)
-    outputs = resampler(inputs, warp, layer.interpolation, layer.padding)
+    outputs = resampler(inputs, warp, interpolation=layer.interpolation, padding=layer.padding)
     return draw_warp(inputs, warp, outputs, lines, max_images, **options)
 
 
@@ -362,14 +363,14 @@ def draw_warp(
       ValueError: an argument is not as above.
     """
     _check_options(lines, max_images, margin, layout, size)
-    images, warp = as_tensor(images), as_tensor(warp)
+    images, warp = as_tensor("images", images), as_tensor("warp", warp)
     _check_shapes(images, warp)
     images, warp = images[:max_images], warp[:max_images]
     value_range = _values_shown(images, value_range)
     images = tf.cast(images, tf.float32)
     if outputs is None:
         outputs = resampler(images, warp)
-    outputs = as_tensor(outputs)[:max_images]
+    outputs = as_tensor("outputs", outputs)[:max_images]
     _check_outputs(outputs, images, warp)
     if warp.shape.rank == images.shape.rank:
         warp, outputs = warp[:, None], outputs[:, None]

@@ -23,6 +23,7 @@ MODULES = (
     "callbacks",
     "fields",
     "layers",
+    "matrices",
     "metrics",
     "regularizers",
     "transformations",
@@ -31,12 +32,14 @@ MODULES = (
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
 PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
 PUBLIC += [transformations.Projective.parameters_of_corners]
+PUBLIC += [getattr(tf_stn.matrices, name) for name in tf_stn.matrices.__all__]
 PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
 PUBLIC += [visualize.outline, visualize.mesh]
 PUBLIC += [
     getattr(module, name) for module in (fields, metrics, regularizers) for name in module.__all__
 ]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
+SAMPLING += [tf_stn.displacement_resampler, tf_stn.projective_resampler]
 SAMPLING += [tf_stn.SpatialTransformer]
 
 

@@ -225,6 +225,6 @@ def test_wrap_of_keras_is_ours_on_pixel_centres_near_the_image(x, is_same):
 def test_nearest_of_keras_rounds_halves_away_from_zero():
     x = [0.5, 1.5, 2.5]
     theirs = keras_shifted(ROW, x, interpolation="nearest")
-    ours = resampler(ROW, [[[value, 0.0] for value in x]], "nearest")[0, :, 0]
+    ours = resampler(ROW, [[[value, 0.0] for value in x]], interpolation="nearest")[0, :, 0]
     np.testing.assert_array_equal(theirs, [2.0, 4.0, 8.0])
     np.testing.assert_array_equal(ours, [1.0, 4.0, 4.0])

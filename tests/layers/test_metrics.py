@@ -68,7 +68,7 @@ def test_metric_is_saved_by_its_config():
 @pytest.mark.parametrize(
     "warp, size, message",
     [
-        (None, (2, 3), "`warp` must be a tensor of real numbers"),
+        (None, (2, 3), "`warp` must be a tensor or an array of numbers"),
         ([0.0, 0.0], (2, 3), r"`warp` must have shape \[batch, ..., 2\] .*received \[2\]"),
         ([[[0.0] * 4]], (2, 3), r"`warp` must have shape .*received \[1, 1, 4\]"),
         ([[[0.0, 0.0]]], (2, 3, 4), "`input_size` must be two positive integers"),

@@ -165,7 +165,10 @@ WRONG = {
         lambda: Smoothness(power=0.5),
         "`power` must be a number of at least 1, received 0.5",
     ),
-    "no parameters": (lambda: Identity()(None), "`parameters` must be a tensor of real numbers"),
+    "no parameters": (
+        lambda: Identity()(None),
+        "`parameters` must be a tensor or an array of numbers",
+    ),
     "an image": (lambda: Smoothness()(np.zeros([1, 4, 4, 1])), FIELD),
     "no batch": (lambda: BendingEnergy()(np.zeros([4, 4, 2])), rf"{FIELD}.*received \[4, 4, 2\]"),
     "complex": (

@@ -96,7 +96,7 @@ def test_outline_goes_around_clockwise_and_closes(rng, size):
 )
 def test_outline_of_an_affine_map_has_the_corners_that_theta_says(align_corners, reach):
     """Of an output of 5x5: -1 and 1 are at its outermost points, or half of a pixel outside."""
-    warp = affine_grid(TURNED, (5, 5), (9, 13), align_corners)
+    warp = affine_grid(TURNED, (5, 5), (9, 13), align_corners=align_corners)
     corners = reach * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
     theta = np.array(TURNED).reshape(2, 3)
     normalised = corners @ theta[:, :2].T + theta[:, 2]
@@ -143,7 +143,7 @@ def test_points_are_drawn_under_either_meaning_of_the_corners(rng, images, align
     layer = moved_layer(rng, output_size=(5, 5), align_corners=align_corners, scale=0.2)
     figure = visualize.draw(layer, images, margin=1.0, size=3)
     picture = visualize.to_array(figure)
-    grid = affine_grid(layer.theta(images), (5, 5), (12, 10), align_corners)
+    grid = affine_grid(layer.theta(images), (5, 5), (12, 10), align_corners=align_corners)
     for axes, outline in zip(figure.axes[::2], visualize.outline(grid)):
         assert are_on_a_line(picture, axes, outline).all()
 

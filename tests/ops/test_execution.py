@@ -132,7 +132,7 @@ for dtype in ("float16", "bfloat16", "float32", "float64"):
                 outer.watch([data, warp])
                 with tf.GradientTape() as tape:
                     tape.watch([data, warp])
-                    output = tf_stn.resampler(data, warp, *mode)
+                    output = tf_stn.resampler(data, warp, interpolation=mode[0], padding=mode[1])
                 gradients = tape.gradient(output, [data, warp])
             second = outer.gradient(gradients, [data, warp], [data, warp])
             for tensor in (output, *gradients, *second):

@@ -399,14 +399,17 @@ LANDMARKS = np.random.default_rng(0).uniform(0, 4, size=[1, 5, 2]).astype(np.flo
 LINE = np.stack([np.arange(5.0), 2 * np.arange(5.0) + 1], axis=-1)[None]
 TWICE = np.concatenate([LANDMARKS, LANDMARKS[:, :1]], axis=1)
 WRONG = {
-    "no field": (lambda: fields.exponential(None), "`velocity` must be a tensor of real numbers"),
+    "no field": (
+        lambda: fields.exponential(None),
+        "`velocity` must be a tensor or an array of numbers",
+    ),
     "rows of different lengths": (
         lambda: fields.exponential([[[[1.0, 2.0], [3.0]]]]),
-        "`velocity` must be a tensor of real numbers, received",
+        "`velocity` must be a tensor or an array of numbers, received",
     ),
     "ragged": (
         lambda: fields.inverse(tf.ragged.constant([[[1.0], [1.0, 2.0]]])),
-        "`field` must be a tensor of real numbers",
+        "`field` must be a tensor or an array of numbers",
     ),
     "complex": (
         lambda: fields.resize(tf.zeros([1, 4, 5, 2], tf.complex64), (2, 2)),

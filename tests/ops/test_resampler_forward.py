@@ -46,7 +46,7 @@ def test_reference_specifies_every_mode():
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_every_mode_equals_the_reference(rng, interpolation, padding):
     data, warp = images_and_points(rng)
-    output = resampler(data, warp, interpolation, padding)
+    output = resampler(data, warp, interpolation=interpolation, padding=padding)
     expected = reference.resample(data, warp, interpolation, padding)
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-14)
 

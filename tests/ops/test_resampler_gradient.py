@@ -23,7 +23,7 @@ def points(region, rng):
 def gradients(data, warp, grad_output, *modes):
     with tf.GradientTape() as tape:
         tape.watch([data, warp])
-        output = resampler(data, warp, *modes)
+        output = resampler(data, warp, interpolation=modes[0], padding=modes[1])
     return tape.gradient(output, [data, warp], grad_output)
 
 
