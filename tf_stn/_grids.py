@@ -97,6 +97,12 @@ def axes_to_normalised(size: Sides, align_corners: bool) -> AxisMaps:
     return AxisMaps(0 * sides + 2, 1 - sides, maximum(_span(sides, align_corners), 1))
 
 
+def change_points(maps: AxisMaps, points: tf.Tensor) -> tf.Tensor:
+    """Returns where `maps` take points, `[..., rank]`."""
+    factor, offset = (tf.cast(x / maps.divisor, points.dtype) for x in (maps.factor, maps.offset))
+    return points * factor + offset
+
+
 def change_coordinates(outer: AxisMaps, matrices: tf.Tensor, inner: AxisMaps) -> tf.Tensor:
     """Returns matrices that apply `inner`, then `matrices`, then `outer`.
 

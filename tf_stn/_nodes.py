@@ -1,7 +1,6 @@
-"""Nodes of Keras models that stand for calls of this package's functions.
+"""What saved Keras models name, beside layers: calls of functions as nodes, and transformations.
 
-Saved models name the class `Function` of the package `tf_stn`, so it must be registered before they
-are loaded: `import tf_stn` does that.
+It must be registered before models are loaded; `import tf_stn` does that.
 """
 
 from typing import Any
@@ -9,8 +8,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_stn import transformations
 from tf_stn._keras import check_tensor, keras, trace
 from tf_stn._symbolic import call_function, is_symbolic
+
+_PUBLIC = (getattr(transformations, name) for name in transformations.__all__)
+TRANSFORMATIONS = [each for each in _PUBLIC if isinstance(each, type)]
+for _transformation in TRANSFORMATIONS:
+    keras.saving.register_keras_serializable(package="tf_stn")(_transformation)
 
 
 def _check_tensors(argument: str, value: Any) -> None:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tf_stn._grids import projective_grid, to_pixel_units
 from tf_stn._resampler import check_modes, coordinate_type, resampler, to_coordinates, to_data
-from tf_stn._sizes import Size, image_size, static_shape, with_spatial_rank
+from tf_stn._sizes import Size, image_size, received_shape, static_shape, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
 
 
@@ -12,10 +12,9 @@ def _rank_of(matrix: tf.Tensor) -> int:
     """Returns the number of spatial axes that projective matrices are for."""
     shape = static_shape(matrix)
     if shape is None or len(shape) < 3 or shape[-2:] not in ((3, 3), (4, 4)):
-        received = "a tensor of unknown rank" if shape is None else list(shape)
         raise ValueError(
             "`matrix` must have shape [batch, ..., 3, 3], or [batch, ..., 4, 4] for volumes, "
-            f"received {received}"
+            f"received {received_shape(matrix)}"
         )
     return shape[-1] - 1
 

@@ -32,6 +32,12 @@ def static_shape(tensor: Any) -> tuple[int | None, ...] | None:
     return None if shape.rank is None else tuple(shape.as_list())
 
 
+def received_shape(tensor: Any) -> str:
+    """Returns the shape of a tensor as errors show it."""
+    shape = static_shape(tensor)
+    return "a tensor of unknown rank" if shape is None else str(list(shape))
+
+
 def _as_integer(side: Any) -> Any:
     return side.value if isinstance(side, tf.compat.v1.Dimension) else side
 

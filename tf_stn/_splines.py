@@ -1,5 +1,6 @@
 """Splines of control points on a regular grid, and of landmarks: what their coefficients weigh."""
 
+import numpy as np
 import tensorflow as tf
 
 from tf_stn._numbers import check_holds
@@ -31,11 +32,14 @@ def b_spline_weights(positions: tf.Tensor, cells: int | tf.Tensor) -> tf.Tensor:
     return tf.add_n(taps)
 
 
-def thin_plate_kernel(squares: tf.Tensor, rank: int) -> tf.Tensor:
+def thin_plate_kernel(squares: np.ndarray | tf.Tensor, rank: int) -> np.ndarray | tf.Tensor:
     """Returns r² log r in the plane and -r in space, of squares of distances in float64."""
+    maximum, log, root = np.maximum, np.log, np.sqrt
+    if tf.is_tensor(squares):
+        maximum, log, root = tf.maximum, tf.math.log, tf.sqrt
     if rank == 2:
-        return 0.5 * squares * tf.math.log(tf.maximum(squares, _SMALLEST))
-    return -tf.sqrt(tf.maximum(squares, _SMALLEST))
+        return 0.5 * squares * log(maximum(squares, _SMALLEST))
+    return -root(maximum(squares, _SMALLEST))
 
 
 def _squared_distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """The spatial transformer as a Keras layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,9 @@ from tf_stn import metrics, regularizers, transformations
 from tf_stn._affine_resampler import affine_resampler
 from tf_stn._checks import check_mode
 from tf_stn._keras import check_layer, check_tensor, keras
+from tf_stn._nodes import TRANSFORMATIONS
 from tf_stn._resampler import check_modes, coordinate_type, resampler
 from tf_stn._sizes import check_size, image_size
-
-for _transformation in transformations.CLASSES:
-    keras.saving.register_keras_serializable(package="tf_stn")(_transformation)
 
 
 def _check_data_format(data_format: str | None) -> str:
@@ -74,12 +72,11 @@ def _start(
     check_mode("start", start, ("identity", "tiled"))
     if start == "identity":
         return [float(value) for value in transformation.identity_parameters] * num_transformers
-    if not hasattr(transformation, "tiled_parameters"):
-        raise ValueError(
-            "`start` can be 'tiled' for the transformation 'attention' alone, received "
-            f"{type(transformation).__name__}"
-        )
-    return [float(value) for value in transformation.tiled_parameters(num_transformers)]
+    # In as many rows as columns, or in more columns.
+    counts = range(1, num_transformers + 1)
+    rows = max(n for n in counts if num_transformers % n == 0 and n * n <= num_transformers)
+    tiled = transformations.Tiled(transformation, (rows, num_transformers // rows))
+    return [value for window in tiled.initial_parameters for value in window]
 
 
 @keras.saving.register_keras_serializable(package="tf_stn")
@@ -242,7 +239,7 @@ class SpatialTransformer(keras.layers.Layer):
         images = keras.Input(shape, batch, dtype=self.compute_dtype)
         features = self.localisation(images)
         shape = tuple(getattr(features, "shape", None) or ())
-        is_field = self._transformation.is_field
+        is_field = self._transformation.kind == "field"
         if len(shape) != (self._rank + 2 if is_field else 2) or shape[-1] is None:
             expected = f"[batch, {sides}, features]" if is_field else "[batch, features]"
             raise ValueError(
@@ -261,12 +258,14 @@ class SpatialTransformer(keras.layers.Layer):
         unbounded = self._unbounded_parameters(inputs)
         parameters = self._within_bound(unbounded)
         modes = {"interpolation": self.interpolation, "padding": self.padding}
-        is_affine = isinstance(self._transformation, transformations.AffineTransformation)
+        is_affine = self._transformation.kind == "affine"
         warp = None
         if not is_affine or self.outside_penalty or self.track_outside:
             warp = self._warp(parameters, input_size)
         if is_affine:
-            matrix = self._of_each(self._transformation.matrix, parameters)
+            matrix = self._transformation.matrix(
+                parameters, input_size, align_corners=self.align_corners
+            )
             output_size = self.output_size or input_size
             output = affine_resampler(
                 inputs, matrix, output_size, align_corners=self.align_corners, **modes
@@ -282,25 +281,10 @@ class SpatialTransformer(keras.layers.Layer):
         output.set_shape(self.compute_output_shape(inputs.shape))
         return output
 
-    def _of_each(self, function: Callable, parameters: tf.Tensor) -> tf.Tensor:
-        """Calls `function` with the parameters of all transformers as one batch."""
-        if not self.num_transformers:
-            return function(parameters)
-        shape = tf.shape(parameters)
-        result = function(tf.reshape(parameters, tf.concat([[-1], shape[2:]], axis=0)))
-        late = tf.concat([shape[:2], tf.shape(result)[1:]], axis=0)
-        static = [parameters.shape[0], self.num_transformers, *result.shape[1:]]
-        result = tf.reshape(result, late)
-        result.set_shape(static)
-        return result
-
     def _warp(self, parameters: tf.Tensor, input_size: tuple | tf.Tensor) -> tf.Tensor:
         output_size = self.output_size or input_size
-        return self._of_each(
-            lambda each: self._transformation.warp(
-                each, output_size, input_size, self.align_corners
-            ),
-            parameters,
+        return self._transformation.warp(
+            parameters, output_size, input_size, align_corners=self.align_corners
         )
 
     def _add_losses(
@@ -379,12 +363,17 @@ class SpatialTransformer(keras.layers.Layer):
           ValueError: the layer has no weights yet, or its transformation is not affine; then see
             `parameters`.
         """
-        if not isinstance(self._transformation, transformations.AffineTransformation):
+        if self._transformation.kind != "affine":
             raise ValueError(
                 "theta() needs an affine transformation, "
                 f"received {type(self._transformation).__name__}"
             )
-        return self._of_each(self._transformation.matrix, self.parameters(inputs))
+        inputs = tf.convert_to_tensor(inputs)
+        return self._transformation.matrix(
+            self.parameters(inputs),
+            image_size("inputs", inputs, self._rank),
+            align_corners=self.align_corners,
+        )
 
     def warp(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns where in each of `inputs` the layer samples, for `tf_stn.resampler`.
@@ -442,6 +431,6 @@ class SpatialTransformer(keras.layers.Layer):
             # Named for HDF5 files of Keras 2, where they are not found by what they register as.
             config["transformation"] = keras.saving.deserialize_keras_object(
                 config["transformation"],
-                custom_objects={each.__name__: each for each in transformations.CLASSES},
+                custom_objects={each.__name__: each for each in TRANSFORMATIONS},
             )
         return cls(localisation, **config)

@@ -11,7 +11,7 @@ from tf_stn import _small_matrices
 from tf_stn._checks import as_tensor
 from tf_stn._grids import axes_to_normalised, axes_to_pixels, change_coordinates
 from tf_stn._resampler import coordinate_type, to_coordinates
-from tf_stn._sizes import Size, parse_size, static_shape
+from tf_stn._sizes import Size, parse_size, received_shape, static_shape
 from tf_stn._symbolic import accepts_keras_tensors
 
 __all__ = ["compose", "from_world", "inverse", "to_normalised", "to_pixels"]
@@ -25,10 +25,9 @@ def _matrices(argument: str, value: tf.Tensor) -> tf.Tensor:
     matrix = to_coordinates(matrix, coordinate_type(matrix.dtype), argument)
     shape = static_shape(matrix)
     if shape is None or shape[-2:] not in _SHAPES:
-        received = "a tensor of unknown rank" if shape is None else list(shape)
         raise ValueError(
             f"`{argument}` must have shape [..., 2, 3], [..., 3, 4], [..., 3, 3] or [..., 4, 4], "
-            f"received {received}"
+            f"received {received_shape(matrix)}"
         )
     return matrix
 
@@ -128,10 +127,9 @@ def _world(argument: str, value: tf.Tensor) -> tf.Tensor:
     matrix = to_coordinates(matrix, tf.float64, argument)
     shape = static_shape(matrix)
     if shape is None or shape[-2:] not in ((3, 3), (4, 4)):
-        received = "a tensor of unknown rank" if shape is None else list(shape)
         raise ValueError(
             f"`{argument}` must have shape [..., 4, 4], or [..., 3, 3] for images, "
-            f"received {received}"
+            f"received {received_shape(matrix)}"
         )
     return matrix
 

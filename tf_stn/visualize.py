@@ -16,7 +16,6 @@ from tf_stn._inspection import find_layer, inputs_of
 from tf_stn._keras import keras
 from tf_stn._resampler import resampler
 from tf_stn.layers import SpatialTransformer
-from tf_stn.transformations import AffineTransformation, Projective
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -299,7 +298,7 @@ def draw(
     check_integer("max_images", max_images, 1)
     inputs = inputs_of(model, layer, images)[:max_images]
     if lines is None:
-        is_straight = isinstance(layer._transformation, (AffineTransformation, Projective))
+        is_straight = layer._transformation.kind in ("affine", "projective")
         lines = 0 if is_straight else _MESH_LINES
     warp = layer.warp(inputs)
     outputs = resampler(inputs, warp, interpolation=layer.interpolation, padding=layer.padding)

@@ -342,7 +342,7 @@ WRONG = {
         "`output_size` must be three positive integers",
     ),
     "unknown transformation": ({"transformation": "warp"}, "`transformation` must be one of"),
-    "class": ({"transformation": Affine}, "`transformation` must be one of"),
+    "class": ({"transformation": Affine}, "`transformation` must be a name or a"),
     "unknown interpolation": ({"interpolation": "bilinear"}, "`interpolation` must be one of"),
     "unknown padding": ({"padding": "nothing"}, "`padding` must be one of 'zeros'"),
     "channels first": ({"data_format": "channels_first"}, "`data_format` must be 'channels_last'"),

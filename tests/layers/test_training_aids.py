@@ -179,7 +179,6 @@ def test_several_windows_start_side_by_side(rng):
     windows = layer(images)[0]
     tiles = [images[0, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 4)]
     np.testing.assert_allclose(windows, tiles, atol=1e-6)
-    assert Attention().tiled_parameters(2) == (1.0, -0.5, 0.0, 1.0, 0.5, 0.0)
 
 
 def test_everything_is_saved(rng, images, tmp_path):
@@ -221,7 +220,10 @@ def test_mixed_precision_keeps_coordinates_in_float32(rng, policy):
         ({"num_transformers": True}, "`num_transformers` must be a positive integer"),
         ({"stack": "rows"}, "`stack` must be one of"),
         ({"start": "random"}, "`start` must be one of"),
-        ({"start": "tiled"}, "`start` can be 'tiled' for the transformation 'attention' alone"),
+        (
+            {"start": "tiled", "transformation": "projective"},
+            "`transformation` must have windows",
+        ),
         ({"bound": -1.0}, "`bound` must be a positive number"),
         ({"bound": [1.0, 2.0]}, "`bound` must be a positive number, or 6 of them"),
         ({"parameter_scale": 0.0}, "`parameter_scale` must be a positive number, received 0.0"),

@@ -62,6 +62,12 @@ def test_no_function_hides_a_module_of_its_name():
     assert set(names) - set(public) <= {"py"}  # py.typed
 
 
+def test_every_package_is_in_the_distribution():
+    packages = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tf_stn/**/__init__.py")}
+    (listed,) = re.findall(r"^packages = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
+    assert {name.replace("/", ".") for name in packages} == set(re.findall(r'"(.*?)"', listed))
+
+
 def test_version_is_that_of_the_distribution_and_of_the_changelog():
     assert importlib.metadata.version("tf-stn") == tf_stn.__version__
     assert f"## {tf_stn.__version__}" in (ROOT / "CHANGELOG.md").read_text()
@@ -219,16 +225,18 @@ def test_dependencies_point_in_one_direction():
 
     What a function imports when it is called, as `_symbolic` does nodes of Keras, is no dependency.
     """
-    order = ["_library", "_keras", "_symbolic", "_nodes", "_checks", "_sizes", "_resampler"]
+    order = ["_library", "_keras", "_symbolic", "_checks", "_sizes", "_resampler"]
     order += ["_small_matrices", "_grids", "_gradients", "matrices"]
     order += ["_affine_resampler", "_projective_resampler", "_displacement_resampler"]
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
-    order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
+    order += ["transformations", "_nodes", "layers", "_inspection", "visualize", "callbacks"]
     order += ["__init__", "__main__"]
-    for path in (ROOT / "tf_stn").glob("*.py"):
-        if path.stem == "_build_info":
+    for path in (ROOT / "tf_stn").rglob("*.py"):
+        importer = path.relative_to(ROOT / "tf_stn").parts[0].removesuffix(".py")
+        if importer == "_build_info":
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ImportFrom) and node.module.startswith("tf_stn."):
                 imported = node.module.split(".")[1]
-                assert order.index(imported) < order.index(path.stem), f"{path.stem}: {imported}"
+                is_own = imported == importer == "transformations"
+                assert is_own or order.index(imported) < order.index(importer), (importer, imported)
