@@ -104,7 +104,11 @@ else:  # tf_keras, whose models have nodes of layers alone.
             # [()] makes a number of an array without axes.
             return np.array(value["array"], tf.as_dtype(value["dtype"]).as_numpy_dtype)[()]
         if isinstance(value, dict):
-            return keras.saving.deserialize_keras_object(value["object"])
+            # By the names of classes, by which HDF5 files refer to them.
+            with keras.saving.custom_object_scope(
+                {each.__name__: each for each in TRANSFORMATIONS}
+            ):
+                return keras.saving.deserialize_keras_object(value["object"])
         return [_loaded(item) for item in value] if isinstance(value, list) else value
 
     def _call(label: str, arguments: dict[str, Any], name: str | None) -> Any:

@@ -98,10 +98,10 @@ class Transformation(Value):
         several = () if self.count is None else (self.count,)
         return (*several, *sides, self.num_parameters)
 
-    def _flat(self, parameters: Any) -> Flat:
+    def _flat(self, parameters: Any, argument: str = "parameters") -> Flat:
         sides = self.rank if self.kind == "field" else 0
         owner = type(self).__name__
-        return flatten(owner, parameters, self.num_parameters, self.count, sides)
+        return flatten(argument, owner, parameters, self.num_parameters, self.count, sides)
 
     def _frame(
         self,
@@ -374,7 +374,7 @@ class Transformation(Value):
             transformation that has it. Or `first` and `second` differ in shape.
         """
         with tf.name_scope(name or "compose"):
-            flat, other = self._flat(first), self._flat(second)
+            flat, other = self._flat(first, "first"), self._flat(second, "second")
             if not flat.values.shape.is_compatible_with(other.values.shape):
                 raise ValueError(
                     f"`second` must have the shape of `first`, {flat.values.shape.as_list()}, "
