@@ -231,16 +231,16 @@ def _resampler_grad(
     unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
     arguments = (data, warp, grad_output, grad_grad_data, grad_grad_warp, fill)
     if any(derivative):
-        gradients = compose_second_order(*arguments, modes, derivative)
+        gradients = [*compose_second_order(*arguments, modes, derivative)]
     else:
-        gradients = ops.tf_stn_resampler_grad_grad(
+        computed = ops.tf_stn_resampler_grad_grad(
             *arguments,
             compute_grad_data=0 not in unneeded,
             compute_grad_warp=1 not in unneeded,
             compute_grad_grad_output=2 not in unneeded,
             **modes,
         )
-    gradients = list(gradients)
+        gradients = [*computed]
     if fill and 3 not in unneeded:
         gradients.append(
             _second_order_of_fill(
@@ -275,7 +275,7 @@ def _resampler_grad_grad(
     orders = [0] * _rank_of(data, warp)
     totals = [tf.zeros_like(tensor) for tensor in op.inputs]
 
-    def add(gradient, derivative):
+    def add(gradient: tf.Tensor, derivative: Sequence[int]) -> tf.Tensor:
         """Adds the gradients of H, and returns that in `gradient`."""
         arguments = (data, warp, gradient, direction_of_data, direction, fill, modes, derivative)
         of_data, of_warp, of_gradient = compose_second_order(*arguments)

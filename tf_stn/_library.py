@@ -101,15 +101,16 @@ def _loaded_before() -> types.ModuleType | None:
 
 def _load() -> types.ModuleType:
     check_cpu_isa(os.environ.get("TF_STN_CPU_ISA"))
+    missing = (
+        f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source folder, "
+        f"with: {REBUILD}"
+    )
     try:
         from tf_stn import _build_info
-    except ImportError:
-        _build_info = None
-    if _build_info is None or not LIBRARY.exists():
-        raise ImportError(
-            f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source "
-            f"folder, with: {REBUILD}"
-        )
+    except ImportError as error:
+        raise ImportError(missing) from error
+    if not LIBRARY.exists():
+        raise ImportError(missing)
     check_tensorflow(_build_info.TENSORFLOW, tf.__version__)
     loaded = _loaded_before()
     if loaded is not None:

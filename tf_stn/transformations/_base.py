@@ -380,11 +380,11 @@ class Transformation(Value):
                     f"`second` must have the shape of `first`, {flat.values.shape.as_list()}, "
                     f"received {other.values.shape.as_list()}"
                 )
-            values = [flat.values, other.values]
-            if values[0].dtype != values[1].dtype:
-                values = [tf.cast(value, tf.float64) for value in values]
+            outer, inner = flat.values, other.values
+            if outer.dtype != inner.dtype:
+                outer, inner = tf.cast(outer, tf.float64), tf.cast(inner, tf.float64)
             frame = self._frame(flat, input_size, None, align_corners, spacing)
-            return flat.restore(self.compute_composition(*values, frame))
+            return flat.restore(self.compute_composition(outer, inner, frame))
 
     # Hooks. Parameters are [n, num_parameters], float32 or float64; those of fields
     # [n, *size, num_parameters].
@@ -459,7 +459,7 @@ class Transformation(Value):
         flat = tf.reshape(points, [1, -1, self.rank])
         moved = self.compute_points(parameters, flat, frame) - flat
         moved = tf.reshape(moved, tf.concat([tf.shape(moved)[:1], tf.shape(points)], axis=0))
-        moved.set_shape([parameters.shape.as_list()[0], *static_shape(points)])
+        moved.set_shape(parameters.shape[:1].concatenate(points.shape))
         return from_identity(moved, frame.output_size, frame.input_size, frame.align_corners)
 
     def compute_inverse(self, parameters: tf.Tensor, frame: Frame) -> tf.Tensor:
