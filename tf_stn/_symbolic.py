@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import tensorflow as tf
+
 # Decorated functions, by the name under which models are saved: `resampler`,
 # `matrices.inverse`, `transformations.Transformation.matrix`.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -45,13 +47,16 @@ def accepts_keras_tensors(function: _Function) -> _Function:
     as it is. An argument `name` names the node.
     """
     label = _public_name(function)
-    FUNCTIONS[label] = function
+    # AutoGraph would rewrite everything that is called below, in seconds, and for nothing.
+    not_rewritten = tf.autograph.experimental.do_not_convert(function)
+    FUNCTIONS[label] = not_rewritten
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if not (any(map(is_symbolic, args)) or any(map(is_symbolic, kwargs.values()))):
-            return function(*args, **kwargs)
+            call = function if tf.executing_eagerly() else not_rewritten
+            return call(*args, **kwargs)
         from tf_stn._nodes import call_as_node
 
         # All by name, so that a saved model does not depend on the order of arguments.

@@ -138,6 +138,25 @@ assert isinstance(tf_stn.transformations.get("rigid"), tf_stn.transformations.Ri
     )
 
 
+def test_tf_function_does_not_rewrite_the_package():
+    """AutoGraph would take seconds for what is a graph already."""
+    rewritten = []
+
+    class Watched(transformations.Transformation):
+        identity_parameters = (0.0,) * 6
+
+        def compute_matrix(self, parameters, frame):
+            rewritten.append(tf.__internal__.autograph.control_status_ctx().status.name)
+            return tf.reshape(parameters, [-1, 2, 3])
+
+    @tf.function
+    def warp(parameters):
+        return Watched().warp(parameters, (2, 2), (2, 2))
+
+    warp(tf.zeros([1, 6]))
+    assert rewritten == ["DISABLED"]
+
+
 IMAGES = np.ones([1, 4, 5, 1], np.float32)
 MATRIX = np.eye(2, 3, dtype=np.float32)[None]
 FIELD = np.zeros([1, 4, 5, 2], np.float32)

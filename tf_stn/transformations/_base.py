@@ -36,7 +36,8 @@ class Transformation(Value):
 
     A family of your own has `identity_parameters` and one method that computes the map:
     `compute_matrix`, `compute_points` or `compute_displacement`. The public methods check and
-    convert, and call it; do not define those.
+    convert, and call it; do not define those. It is made of TensorFlow's operations, and AutoGraph
+    does not rewrite it: conditions on values are `tf.where`.
 
     >>> class Wave(tf_stn.transformations.Transformation):
     ...     identity_parameters = (0.0,)
