@@ -25,7 +25,7 @@ help:
 	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
 	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
 	@echo "make test-gpu       the tests of ops and layers on a GPU, which must be there"
-	@echo "make lint           check style; make format mends it"
+	@echo "make lint           check style and types; make format mends style"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
 	@echo "make compatibility  the same for every supported TensorFlow"
@@ -63,6 +63,7 @@ test-gpu-here: $(VENV)/installed
 lint: $(VENV)/installed
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+	$(bin)/mypy tf_stn
 	$(bin)/clang-format --dry-run --Werror $(cc_files)
 
 format: $(VENV)/installed

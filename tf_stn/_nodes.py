@@ -36,8 +36,8 @@ def _node_name(label: str) -> str:
 
 if hasattr(keras, "Operation"):  # Keras 3.
 
-    @keras.saving.register_keras_serializable(package="tf_stn")
-    class Function(keras.Operation):
+    @keras.saving.register_keras_serializable(package="tf_stn", name="Function")
+    class FunctionOperation(keras.Operation):
         """A call of a function as a node. Its arguments are the node's, and saved with it."""
 
         def __init__(self, function: str, *, name: str | None = None) -> None:
@@ -56,12 +56,12 @@ if hasattr(keras, "Operation"):  # Keras 3.
 
     def _call(label: str, arguments: dict[str, Any], name: str | None) -> Any:
         # Not __call__, which wraps errors once more.
-        return Function(label, name=name).symbolic_call(**arguments)
+        return FunctionOperation(label, name=name).symbolic_call(**arguments)
 
 else:  # tf_keras, whose models have nodes of layers alone.
 
-    @keras.saving.register_keras_serializable(package="tf_stn")
-    class Function(keras.layers.Layer):
+    @keras.saving.register_keras_serializable(package="tf_stn", name="Function")
+    class FunctionLayer(keras.layers.Layer):
         """A call of a function as a layer, of the arguments that are tensors of the model.
 
         The others are saved in its config.
@@ -87,7 +87,7 @@ else:  # tf_keras, whose models have nodes of layers alone.
             }
 
         @classmethod
-        def from_config(cls, config: dict[str, Any]) -> "Function":
+        def from_config(cls, config: dict[str, Any]) -> "FunctionLayer":
             arguments = {name: _loaded(value) for name, value in config["arguments"].items()}
             return cls(**{**config, "arguments": arguments})
 
@@ -107,13 +107,17 @@ else:  # tf_keras, whose models have nodes of layers alone.
             # [()] makes a number of an array without axes.
             return np.array(value["array"], tf.as_dtype(value["dtype"]).as_numpy_dtype)[()]
         if isinstance(value, dict):
-            return keras.saving.deserialize_keras_object(value["object"])
+            # By the names of classes, by which HDF5 files refer to them.
+            with keras.saving.custom_object_scope(
+                {each.__name__: each for each in TRANSFORMATIONS}
+            ):
+                return keras.saving.deserialize_keras_object(value["object"])
         return [_loaded(item) for item in value] if isinstance(value, list) else value
 
     def _call(label: str, arguments: dict[str, Any], name: str | None) -> Any:
         inputs = {name: value for name, value in arguments.items() if is_symbolic(value)}
         others = {name: value for name, value in arguments.items() if name not in inputs}
-        return Function(label, others, name=name)(inputs)
+        return FunctionLayer(label, others, name=name)(inputs)
 
 
 def call_as_node(label: str, arguments: dict[str, Any], name: str | None) -> Any:

@@ -17,7 +17,7 @@ def _rank_of(matrix: tf.Tensor) -> int:
             "`matrix` must have shape [batch, ..., 3, 3], or [batch, ..., 4, 4] for volumes, "
             f"received {received_shape(matrix)}"
         )
-    return shape[-1] - 1
+    return 2 if shape[-1] == 3 else 3
 
 
 @accepts_keras_tensors

@@ -1,5 +1,7 @@
 """Samples images at real-valued coordinates, differentiably."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,7 +26,7 @@ def coordinate_type(dtype: tf.DType) -> tf.DType:
     return tf.float64 if dtype.as_datatype_enum == _FLOAT64_ENUM else tf.float32
 
 
-def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
+def to_coordinates(value: Any, dtype: tf.DType, argument: str) -> tf.Tensor:
     """Converts `value` to a tensor of type `dtype`; complex numbers and text are errors.
 
     Numbers in lists are converted at once, so that float64 loses nothing.
@@ -43,7 +45,7 @@ def check_modes(interpolation: str, padding: str) -> None:
     check_mode("padding", padding, PADDINGS)
 
 
-def to_data(value) -> tf.Tensor:
+def to_data(value: Any) -> tf.Tensor:
     """Converts `value` to a tensor; a TypeError unless it is of one of DATA_TYPES."""
     data = as_tensor("data", value)
     if data.dtype.as_datatype_enum not in _DATA_TYPE_ENUMS:
@@ -54,7 +56,7 @@ def to_data(value) -> tf.Tensor:
     return data
 
 
-def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
+def to_fill(fill_value: Any, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
     """Returns the input of an op that has the pixels outside: `[channels]`, or none for zeros."""
     if isinstance(fill_value, (int, float, np.integer, np.floating)) and fill_value == 0:
         return []

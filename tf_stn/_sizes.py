@@ -1,15 +1,15 @@
 """Sizes of images and volumes: numbers, tensors, or an image whose sides are meant."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 # Integers, tensors, or an image or volume whose sides are meant.
-Size = Sequence[int] | Sequence[tf.Tensor] | tf.Tensor
+Size: TypeAlias = Sequence[int] | Sequence[tf.Tensor] | tf.Tensor
 # Sides as integers, or as an int64 tensor where they are known only when the graph runs.
-Sides = tuple[int, ...] | tf.Tensor
+Sides: TypeAlias = tuple[int, ...] | tf.Tensor
 
 # By the number of spatial axes.
 _SIDES = {
@@ -43,7 +43,8 @@ def _as_integer(side: Any) -> Any:
 
 
 def _is_positive_integer(side: Any) -> bool:
-    return isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0
+    is_integer = isinstance(side, (int, np.integer)) and not isinstance(side, bool)
+    return is_integer and bool(side > 0)
 
 
 def check_size(argument: str, size: Any, rank: int) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def _with_one(points: tf.Tensor) -> tf.Tensor:
 
 def _check_landmarks(points: tf.Tensor, allow_equal: bool) -> tf.Tensor:
     """Returns `points`, `[batch, n, rank]`; an error unless they determine a thin plate."""
-    rank = points.shape[-1]
+    rank = points.shape.as_list()[-1]
     line = "line" if rank == 2 else "plane"
     middle = tf.reduce_mean(points, axis=1, keepdims=True)
     scatter = tf.linalg.matmul(points - middle, points - middle, transpose_a=True)
@@ -83,7 +83,7 @@ def thin_plate(
     Returns:
       `[batch, m, values]`.
     """
-    rank = points.shape[-1]
+    rank = points.shape.as_list()[-1]
     points = _check_landmarks(points, allow_equal=regularization > 0)
     # Around the origin and of size 1, for the sake of rounding. It changes nothing else: what the
     # kernel becomes differs by a factor, and in the plane by r², whose sum is a constant.

@@ -28,7 +28,7 @@ def is_symbolic(value: Any) -> bool:
     """Whether `value` is a symbolic tensor of Keras, or a list or tuple that holds one."""
     if isinstance(value, (list, tuple)):
         return any(is_symbolic(item) for item in value)
-    return _is_symbolic_type(type(value))
+    return _is_symbolic_type(type(value))  # type: ignore[arg-type]  # Classes are hashable.
 
 
 def _public_name(function: Callable[..., Any]) -> str:

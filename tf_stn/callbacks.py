@@ -108,7 +108,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
         self.images = images
         self.layer = layer
         self.options = options
-        self._writer = None
+        self._writer: Any = None  # A writer of summaries, from the first epoch on.
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)

@@ -88,7 +88,8 @@ class Outside(_Regularizer):
 def _difference(values: tf.Tensor, axis: int) -> tf.Tensor:
     """Returns by how much each pixel along an axis differs from the one before."""
     before = (slice(None),) * axis
-    return values[(*before, slice(1, None))] - values[(*before, slice(None, -1))]
+    from_second, up_to_last = (*before, slice(1, None)), (*before, slice(None, -1))
+    return values[from_second] - values[up_to_last]
 
 
 def _mean(values: tf.Tensor) -> tf.Tensor:

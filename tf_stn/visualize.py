@@ -169,7 +169,7 @@ def _values_shown(
             raise ValueError(
                 f"`value_range` must be two numbers, the smaller first, received {value_range!r}"
             )
-        return tuple(value_range)
+        return value_range[0], value_range[1]
     if images.dtype == tf.uint8:
         return 0, 255
     values = tf.cast(images, tf.float64).numpy()

@@ -98,10 +98,10 @@ class Transformation(Value):
         several = () if self.count is None else (self.count,)
         return (*several, *sides, self.num_parameters)
 
-    def _flat(self, parameters: Any) -> Flat:
+    def _flat(self, parameters: Any, argument: str = "parameters") -> Flat:
         sides = self.rank if self.kind == "field" else 0
         owner = type(self).__name__
-        return flatten(owner, parameters, self.num_parameters, self.count, sides)
+        return flatten(argument, owner, parameters, self.num_parameters, self.count, sides)
 
     def _frame(
         self,
@@ -374,17 +374,17 @@ class Transformation(Value):
             transformation that has it. Or `first` and `second` differ in shape.
         """
         with tf.name_scope(name or "compose"):
-            flat, other = self._flat(first), self._flat(second)
+            flat, other = self._flat(first, "first"), self._flat(second, "second")
             if not flat.values.shape.is_compatible_with(other.values.shape):
                 raise ValueError(
                     f"`second` must have the shape of `first`, {flat.values.shape.as_list()}, "
                     f"received {other.values.shape.as_list()}"
                 )
-            values = [flat.values, other.values]
-            if values[0].dtype != values[1].dtype:
-                values = [tf.cast(value, tf.float64) for value in values]
+            outer, inner = flat.values, other.values
+            if outer.dtype != inner.dtype:
+                outer, inner = tf.cast(outer, tf.float64), tf.cast(inner, tf.float64)
             frame = self._frame(flat, input_size, None, align_corners, spacing)
-            return flat.restore(self.compute_composition(*values, frame))
+            return flat.restore(self.compute_composition(outer, inner, frame))
 
     # Hooks. Parameters are [n, num_parameters], float32 or float64; those of fields
     # [n, *size, num_parameters].
@@ -459,7 +459,7 @@ class Transformation(Value):
         flat = tf.reshape(points, [1, -1, self.rank])
         moved = self.compute_points(parameters, flat, frame) - flat
         moved = tf.reshape(moved, tf.concat([tf.shape(moved)[:1], tf.shape(points)], axis=0))
-        moved.set_shape([parameters.shape.as_list()[0], *static_shape(points)])
+        moved.set_shape(parameters.shape[:1].concatenate(points.shape))
         return from_identity(moved, frame.output_size, frame.input_size, frame.align_corners)
 
     def compute_inverse(self, parameters: tf.Tensor, frame: Frame) -> tf.Tensor:

@@ -38,10 +38,10 @@ class Flat(NamedTuple):
         return tf.repeat(values, tf.reduce_prod(self.axes[1:]), axis=0)
 
 
-def _expected(owner: str, count: int, several: int | None, sides: int) -> str:
+def _expected(argument: str, owner: str, count: int, several: int | None, sides: int) -> str:
     size = {0: "", 2: "height, width, ", 3: "depth, height, width, "}[sides]
     inner = f"{several}, " if several else "..., "
-    return f"`parameters` of {owner} must have shape [batch, {inner}{size}{count}]"
+    return f"`{argument}` of {owner} must have shape [batch, {inner}{size}{count}]"
 
 
 def _fits(shape: tuple[int | None, ...], count: int, several: int | None, sides: int) -> bool:
@@ -51,19 +51,22 @@ def _fits(shape: tuple[int | None, ...], count: int, several: int | None, sides:
     return several is None or (len(shape) == least and shape[1] in (None, several))
 
 
-def flatten(owner: str, value: Any, count: int, several: int | None, sides: int) -> Flat:
+def flatten(
+    argument: str, owner: str, value: Any, count: int, several: int | None, sides: int
+) -> Flat:
     """Converts and checks parameters: the one place where that is done.
 
     Args:
+      argument: Name of the argument that they are.
       owner: Name of the class that they are for.
       value: A tensor, an array or lists of numbers; float64 stays, all else becomes float32.
       count: How many parameters a transformation has.
       several: How many transformations there are for each image, if that is fixed.
       sides: How many spatial axes the parameters have: those of a field, or none.
     """
-    expected = _expected(owner, count, several, sides)
+    expected = _expected(argument, owner, count, several, sides)
     try:
-        parameters = to_real("parameters", value, real_type(value))
+        parameters = to_real(argument, value, real_type(value))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{expected}: {error}") from error
     shape = static_shape(parameters)

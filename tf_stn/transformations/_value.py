@@ -42,9 +42,10 @@ class Value:
 
 
 def _constructor_arguments(cls: type) -> dict[str, inspect.Parameter]:
-    if cls.__init__ is object.__init__:
+    constructor = inspect.getattr_static(cls, "__init__")
+    if constructor is object.__init__:
         return {}
-    arguments = dict(inspect.signature(cls.__init__).parameters)
+    arguments = dict(inspect.signature(constructor).parameters)
     arguments.pop(next(iter(arguments)))  # self
     return arguments
 
