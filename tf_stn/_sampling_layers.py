@@ -446,9 +446,9 @@ class Transform(SamplingLayer):
         if not is_observed():
             self._regularize(tensors[0], parameters)
         outputs, warps = ([pair[i] for pair in pairs] for i in (0, 1))
-        if len(tensors) == 1:
-            outputs, warps = outputs[0], warps[0]
-        return (outputs, warps) if return_warp else outputs
+        if not return_warp:
+            return outputs[0] if len(tensors) == 1 else outputs
+        return (outputs[0], warps[0]) if len(tensors) == 1 else (outputs, warps)
 
     def _modes(self, count: int) -> list[str]:
         """Returns the interpolation of each tensor."""
@@ -478,8 +478,8 @@ class Transform(SamplingLayer):
         rank = spatial_rank("images", images)
         transformation = self.transformation_for(rank)
         output_size, input_size = self._sizes(images)
-        options = {"align_corners": self.align_corners}
-        modes = {
+        options: dict[str, Any] = {"align_corners": self.align_corners}
+        modes: dict[str, Any] = {
             "interpolation": interpolation,
             "padding": self.padding,
             "fill_value": self.fill_value,

@@ -1,5 +1,6 @@
 """The spatial transformer as a Keras layer: a localisation net, a head, and a transformation."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -171,9 +172,10 @@ class SpatialTransformer(SamplingLayer):
         if not isinstance(transformation, Transform):
             policy = self.dtype_policy if hasattr(self, "dtype_policy") else self._dtype_policy
             return Transform(transformation, **sampling, dtype=policy, name="transform")
-        defaults = SpatialTransformer.__init__.__kwdefaults__
+        arguments = inspect.signature(SpatialTransformer.__init__).parameters
         for name, value in sampling.items():
-            if value is not defaults[name] and value != defaults[name]:
+            default = arguments[name].default
+            if not (value is default or (isinstance(value, type(default)) and value == default)):
                 raise ValueError(
                     f"`{name}` must be given to the layer Transform alone, where `transformation` "
                     f"is one, received {value!r}"
