@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from tf_stn._grids import pixel_matrix, spatial_rank
+from tf_stn._grids import map_pixels, pixel_matrix, spatial_rank
 from tf_stn._library import ops
+from tf_stn._observing import note
 from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
 from tf_stn._sizes import Size, image_size, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
@@ -83,7 +84,7 @@ def affine_resampler(
         input_size = image_size("data", data, rank)
         output_size = input_size if output_size is None else output_size
         matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners, units)
-        return ops.tf_stn_affine_resampler(
+        output = ops.tf_stn_affine_resampler(
             data,
             matrix,
             tf.cast(size, tf.int32),
@@ -91,3 +92,11 @@ def affine_resampler(
             interpolation=interpolation,
             padding=padding,
         )
+        note(
+            "affine_resampler",
+            data,
+            lambda: map_pixels(matrix, size, rank),
+            output,
+            is_straight=True,
+        )
+        return output

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from tf_stn._grids import identity_grid
-from tf_stn._resampler import coordinate_type, resampler, to_coordinates, to_data
+from tf_stn._observing import note
+from tf_stn._resampler import coordinate_type, sample, to_coordinates, to_data
 from tf_stn._sizes import static_shape
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -75,6 +76,6 @@ def displacement_resampler(
         displacement = to_coordinates(displacement, coordinate_type(data.dtype), "displacement")
         _check_shape(displacement)
         warp = identity_grid(displacement, dtype=displacement.dtype.name) + displacement
-        return resampler(
-            data, warp, interpolation=interpolation, padding=padding, fill_value=fill_value
-        )
+        data, warp, output = sample(data, warp, interpolation, padding, fill_value)
+        note("displacement_resampler", data, lambda: warp, output)
+        return output

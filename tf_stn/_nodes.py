@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_stn import transformations
 from tf_stn._keras import check_tensor, keras, trace
+from tf_stn._observing import sampling_of
 from tf_stn._symbolic import call_function, is_symbolic
 
 _PUBLIC = (getattr(transformations, name) for name in transformations.__all__)
@@ -44,7 +45,8 @@ if hasattr(keras, "Operation"):  # Keras 3.
             self.function = function
 
         def call(self, **arguments: Any) -> Any:
-            return call_function(self.function, arguments)
+            with sampling_of(self.name):
+                return call_function(self.function, arguments)
 
         def compute_output_spec(self, **arguments: Any) -> Any:
             return trace(super().compute_output_spec, **arguments)
@@ -75,7 +77,8 @@ else:  # tf_keras, whose models have nodes of layers alone.
             self._arguments = lambda: arguments or {}
 
         def call(self, inputs: dict[str, Any]) -> Any:
-            return call_function(self.function, self._arguments() | inputs)
+            with sampling_of(self.name):
+                return call_function(self.function, self._arguments() | inputs)
 
         def get_config(self) -> dict[str, Any]:
             return super().get_config() | {

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from tf_stn._grids import projective_grid, to_pixel_units
-from tf_stn._resampler import check_modes, coordinate_type, resampler, to_coordinates, to_data
+from tf_stn._observing import note
+from tf_stn._resampler import check_modes, coordinate_type, sample, to_coordinates, to_data
 from tf_stn._sizes import Size, image_size, received_shape, static_shape, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -88,6 +89,6 @@ def projective_resampler(
         output_size = input_size if output_size is None else output_size
         pixels, size = to_pixel_units(matrix, rank, output_size, input_size, align_corners, units)
         warp = projective_grid(pixels, size, rank)
-        return resampler(
-            data, warp, interpolation=interpolation, padding=padding, fill_value=fill_value
-        )
+        data, warp, output = sample(data, warp, interpolation, padding, fill_value)
+        note("projective_resampler", data, lambda: warp, output, is_straight=True)
+        return output

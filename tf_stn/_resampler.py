@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_stn._checks import as_tensor, check_mode
 from tf_stn._library import ops
+from tf_stn._observing import note
 from tf_stn._sizes import static_shape
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -162,10 +163,28 @@ def resampler(
       the upper one; and outside, where we map the rounded index and they round the mapped
       coordinate, under `"symmetric"` PyTorch and ONNX may take the other one.
     """
+    data, warp, output = sample(data, warp, interpolation, padding, fill_value, name)
+    note("resampler", data, lambda: warp, output)
+    return output
+
+
+def sample(
+    data: tf.Tensor,
+    warp: tf.Tensor,
+    interpolation: str = "linear",
+    padding: str = "zeros",
+    fill_value: float | tf.Tensor = 0.0,
+    name: str | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Does what `resampler` does, and lets nobody look on.
+
+    Returns:
+      `data` and `warp` as tensors, and what is sampled.
+    """
     check_modes(interpolation, padding)
     data = to_data(data)
     warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
-    return ops.tf_stn_resampler(
+    output = ops.tf_stn_resampler(
         data,
         warp,
         to_fill(fill_value, data, padding),
@@ -173,3 +192,4 @@ def resampler(
         padding=padding,
         name=name,
     )
+    return data, warp, output

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._numbers import check_holds, check_integer, check_number, real_type, to_real
-from tf_stn._resampler import resampler
+from tf_stn._resampler import sample
 from tf_stn._sizes import Sides, Size, as_float64, image_size, parse_size
 from tf_stn._splines import b_spline_weights, thin_plate
 from tf_stn._symbolic import accepts_keras_tensors
@@ -62,7 +62,7 @@ def _pixels(field: tf.Tensor, argument: str = "field") -> tf.Tensor:
 
 def _sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     """Returns the displacements at points, `[batch, ..., rank]`."""
-    return resampler(field, points, padding="border")
+    return sample(field, points, padding="border")[-1]
 
 
 def _move(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ from page_examples import run_examples
 from repository import ROOT
 
 import tf_stn
-from tf_stn import callbacks, fields, matrices, metrics, regularizers, transformations, visualize
+from tf_stn import transformations
 from tf_stn.__main__ import OPS
 from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
@@ -30,13 +30,12 @@ MODULES = (
     "visualize",
 )
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
-PUBLIC += [transformations.Projective.parameters_of_corners, callbacks.TensorBoardPictures]
-PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
-PUBLIC += [visualize.outline, visualize.mesh]
+PUBLIC += [transformations.Projective.parameters_of_corners]
 PUBLIC += [
-    getattr(module, name)
-    for module in (fields, matrices, metrics, regularizers, transformations)
-    for name in module.__all__
+    getattr(getattr(tf_stn, module), name)
+    for module in MODULES
+    for name in getattr(tf_stn, module).__all__
+    if name != "SpatialTransformer"  # It is at the top.
 ]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
 SAMPLING += [tf_stn.displacement_resampler, tf_stn.projective_resampler]

@@ -610,7 +610,7 @@ def test_layer_takes_transformations_by_name(name):
     layer = SpatialTransformer(localisation_for(transformation), transformation=name)
     images = tf.ones([2, 6, 7, 1])
     np.testing.assert_array_equal(layer(images), images)
-    assert layer.get_config()["transformation"] == name
+    assert layer.transformation == name
     assert layer.parameters(images).shape[-1] == transformation.num_parameters
 
 
@@ -726,10 +726,11 @@ def test_bad_arguments_are_named(make, message):
         make()
 
 
-def test_theta_needs_an_affine_transformation():
-    layer = SpatialTransformer(localisation_for(Projective()), transformation="projective")
+def test_theta_needs_a_transformation_that_has_a_matrix():
+    spline = ThinPlateSpline((2, 2))
+    layer = SpatialTransformer(localisation_for(spline), spline)
     layer(tf.ones([1, 5, 5, 1]))
-    with pytest.raises(ValueError, match=r"theta\(\) needs an affine transformation"):
+    with pytest.raises(ValueError, match=r"theta\(\) needs a transformation that has a matrix"):
         layer.theta(tf.ones([1, 5, 5, 1]))
 
 

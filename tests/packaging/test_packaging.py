@@ -225,11 +225,12 @@ def test_dependencies_point_in_one_direction():
 
     What a function imports when it is called, as `_symbolic` does nodes of Keras, is no dependency.
     """
-    order = ["_library", "_keras", "_symbolic", "_checks", "_sizes", "_resampler"]
+    order = ["_library", "_keras", "_observing", "_symbolic", "_checks", "_sizes", "_resampler"]
     order += ["_small_matrices", "_grids", "_gradients", "matrices"]
     order += ["_affine_resampler", "_projective_resampler", "_displacement_resampler"]
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
-    order += ["transformations", "_nodes", "layers", "_inspection", "visualize", "callbacks"]
+    order += ["transformations", "_nodes", "_sampling_layers", "_spatial_transformer", "layers"]
+    order += ["visualize", "callbacks"]
     order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").rglob("*.py"):
         importer = path.relative_to(ROOT / "tf_stn").parts[0].removesuffix(".py")

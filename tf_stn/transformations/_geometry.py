@@ -9,7 +9,7 @@ from tf_stn._grids import (
     change_points,
     map_pixels,
 )
-from tf_stn._resampler import resampler
+from tf_stn._resampler import sample
 from tf_stn._sizes import Sides, image_size
 from tf_stn.transformations._frame import Frame
 
@@ -48,10 +48,10 @@ def resize_field(field: tf.Tensor, frame: Frame) -> tf.Tensor:
     is_known = isinstance(size, tuple) and isinstance(frame.output_size, tuple)
     if is_known and size == frame.output_size:
         return field
-    return resampler(field, _places(size, frame, field.dtype), padding="border")
+    return sample(field, _places(size, frame, field.dtype), padding="border")[-1]
 
 
 def sample_field(field: tf.Tensor, points: tf.Tensor, frame: Frame) -> tf.Tensor:
     """Returns a field, which lies over the whole output, at normalised points."""
     at = change_points(axes_to_pixels(field_size(field), frame.align_corners), points)
-    return resampler(field, at, padding="border")
+    return sample(field, at, padding="border")[-1]
