@@ -27,7 +27,7 @@ help:
 	@echo "make clang          the C++ tests and libFuzzer, compiled by CLANG"
 	@echo "make aarch64        the C++ tests for that processor, by a cross compiler and qemu"
 	@echo "make test-gpu       the tests of ops and layers on a GPU, which must be there"
-	@echo "make lint           check style; make format mends it"
+	@echo "make lint           check style and types; make format mends style"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
 	@echo "make compatibility  the same for every supported TensorFlow"
@@ -80,6 +80,7 @@ test-gpu-here: $(VENV)/installed
 lint: $(VENV)/installed
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+	$(bin)/mypy tf_stn
 	$(bin)/clang-format --dry-run --Werror $(cc_files)
 
 format: $(VENV)/installed

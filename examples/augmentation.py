@@ -45,13 +45,14 @@ def load_photos(count: int, size: int) -> np.ndarray:
     return np.stack(crops)
 
 
-def random_affine(count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns `count` random θ, `[count, 2, 3]`: the same for the same seed, `[2]`."""
+def random_affine(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns a random θ for each image, `[batch, 2, 3]`: the same for the same seed, `[2]`."""
+    count = tf.shape(images)[0]
     scale, angle, x, y, mirror = tf.unstack(
         tf.random.stateless_uniform([5, count], seed, minval=-1, maxval=1)
     )
     parameters = tf.stack([1 + SCALE * scale, TURN * angle, SHIFT * x, SHIFT * y], axis=-1)
-    theta = tf_stn.transformations.Similarity().matrix(parameters)
+    theta = tf_stn.transformations.Similarity().matrix(parameters, images)
     one = tf.ones_like(mirror)
     return theta * tf.stack([tf.sign(mirror), one, one], axis=-1)[:, None]
 
@@ -63,7 +64,7 @@ def to_float(images: tf.Tensor) -> tf.Tensor:
 
 def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Returns a batch of images under random transformations."""
-    theta = random_affine(tf.shape(images)[0], seed)
+    theta = random_affine(images, seed)
     return tf_stn.affine_resampler(to_float(images), theta, padding="symmetric")
 
 
@@ -76,7 +77,7 @@ def augment_by_projection(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     height, width = images.shape[1:3]
     x, y = (width - 1) / 2, (height - 1) / 2
     to_pixels = tf.constant([[x, 0, x], [0, y, y], [0, 0, 1]])
-    theta = random_affine(tf.shape(images)[0], seed)
+    theta = random_affine(images, seed)
     matrix = to_pixels[:2, :2] @ theta @ tf.linalg.inv(to_pixels)
     matrix += tf.constant([[0, 0, x], [0, 0, y]])
     return tf.raw_ops.ImageProjectiveTransformV3(

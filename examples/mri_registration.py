@@ -56,7 +56,8 @@ def compose(outer: tf.Tensor, inner: tf.Tensor) -> tf.Tensor:
 
 def known_warp(size: tuple[int, ...], resolution: int) -> tf.Tensor:
     """Returns the warp that registration is to undo; it moves the brain by 16 mm on average."""
-    theta = Similarity(rank=3).matrix(tf.constant([[1.1, 0.1, -0.08, 0.15, 0.05, -0.08, 0.06]]))
+    parameters = [[1.1, 0.1, -0.08, 0.15, 0.05, -0.08, 0.06]]
+    theta = Similarity(rank=3).matrix(parameters, size, align_corners=False)
     random = np.random.default_rng(0).normal(scale=4.0, size=[1, 5, 5, 5, 3]) / resolution
     smooth = tf_stn.affine_resampler(
         random.astype(np.float32), IDENTITY, size, interpolation="cubic", padding="border"

@@ -17,7 +17,7 @@ import pictures
 import tensorflow as tf
 
 import tf_stn
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 LINE = {"a": 0.8, "b": 0.3, "c": 0.6, "d": 1.0}  # Pixels by name.
 COLOURS = dict(zip(LINE, plt.cm.Set2.colors))
@@ -40,7 +40,9 @@ def sample_line(x: np.ndarray, interpolation: str, padding: str) -> np.ndarray:
     """Returns the values of the line at `x`."""
     line = tf.reshape(list(LINE.values()), [1, 1, len(LINE), 1])
     warp = np.stack([x, np.zeros_like(x)], axis=-1)[None]
-    return tf_stn.resampler(line, warp, interpolation, padding)[0, :, 0].numpy()
+    return tf_stn.resampler(line, warp, interpolation=interpolation, padding=padding)[
+        0, :, 0
+    ].numpy()
 
 
 def names_read(padding: str) -> list[str]:
@@ -54,7 +56,12 @@ def zoom_out(photo: np.ndarray, size: int, interpolation: str, padding: str) -> 
     """Returns `size` x `size` samples of the photo and of half as much again on every side."""
     theta = tf.constant([[2.0, 0.0, 0.0, 0.0, 2.0, 0.0]])
     samples = tf_stn.affine_resampler(
-        photo, theta, (size, size), False, interpolation=interpolation, padding=padding
+        photo,
+        theta,
+        (size, size),
+        align_corners=False,
+        interpolation=interpolation,
+        padding=padding,
     )
     return np.clip(samples[0], 0, 1)  # Cubic samples overshoot.
 

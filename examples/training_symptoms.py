@@ -28,6 +28,8 @@ from digits.data import TRAINING_DIGITS, Examples, load_digits
 from digits.distortions import DISTORTIONS
 
 import tf_stn
+from tf_stn.regularizers import Identity, Outside
+from tf_stn.transformations import Affine, Bounded, Scaled
 
 CANVAS, DIGIT = 42, 28
 BATCH = 64
@@ -106,7 +108,7 @@ class Recipe:
         hidden = [dense(64, activation="relu"), dense(32, activation="relu")]
         transformer = tf_stn.SpatialTransformer(
             keras.Sequential([*self.localisation(), flatten(), *hidden]),
-            self.output_size,
+            output_size=self.output_size,
             name="transformer",
             **self.layer,
         )
@@ -124,6 +126,8 @@ class Symptom:
     recipes: dict[str, Recipe]
 
 
+AFFINE = Affine()
+CALM = Scaled(AFFINE, gradient=0.1)
 SYMPTOMS = {
     "blank": Symptom(
         "It leaves the image and never comes back (SGD, learning rate 0.1)",
@@ -133,10 +137,10 @@ SYMPTOMS = {
             for name, layer in {
                 "as it is": {},
                 'padding="border"': {"padding": "border"},
-                "outside_penalty=1": {"outside_penalty": 1.0},
-                "bound=0.5": {"bound": 0.5},
-                "gradient_scale=0.1": {"gradient_scale": 0.1},
-                "gradient_scale=0.1\nbound=0.5": {"gradient_scale": 0.1, "bound": 0.5},
+                "Outside(1)": {"regularizer": Outside(1.0)},
+                "Bounded(0.5)": {"transformation": Bounded(AFFINE, 0.5)},
+                "Scaled(gradient=0.1)": {"transformation": CALM},
+                "Scaled(gradient=0.1)\nBounded(0.5)": {"transformation": Bounded(CALM, 0.5)},
             }.items()
         },
     ),
@@ -145,22 +149,27 @@ SYMPTOMS = {
         OUTSIDE,
         {
             "0 to 255": Recipe(white=255.0),
-            "0 to 255\nbound=0.5": Recipe(white=255.0, layer={"bound": 0.5}),
+            "0 to 255\nBounded(0.5)": Recipe(
+                white=255.0, layer={"transformation": Bounded(AFFINE, 0.5)}
+            ),
             "0 to 255, normalised\nfor localisation": Recipe(white=255.0, localisation=normalised),
             "0 to 1": Recipe(),
         },
     ),
     "diverges": Symptom(
-        "It becomes NaN (SGD, learning rate 1, outside_penalty=10)",
+        "It becomes NaN (SGD, learning rate 1, regularizer Outside(10))",
         MOVED,
         {
-            "as it is": Recipe(momentum(1.0), {"outside_penalty": 10.0}),
+            "as it is": Recipe(momentum(1.0), {"regularizer": Outside(10.0)}),
             "gradients clipped\nto a norm of 1": Recipe(
-                momentum(1.0, global_clipnorm=1.0), {"outside_penalty": 10.0}
+                momentum(1.0, global_clipnorm=1.0), {"regularizer": Outside(10.0)}
             ),
-            "bound=0.5": Recipe(momentum(1.0), {"outside_penalty": 10.0, "bound": 0.5}),
-            "learning rate 0.1\noutside_penalty=1\ngradient_scale=0.1": Recipe(
-                momentum(0.1), {"outside_penalty": 1.0, "gradient_scale": 0.1}
+            "Bounded(0.5)": Recipe(
+                momentum(1.0),
+                {"regularizer": Outside(10.0), "transformation": Bounded(AFFINE, 0.5)},
+            ),
+            "learning rate 0.1\nOutside(1)\nScaled(gradient=0.1)": Recipe(
+                momentum(0.1), {"regularizer": Outside(1.0), "transformation": CALM}
             ),
         },
     ),
@@ -179,9 +188,9 @@ SYMPTOMS = {
             name: Recipe(adam(1e-2), layer)
             for name, layer in {
                 "as it is": {},
-                "gradient_scale=0.1": {"gradient_scale": 0.1},
-                "identity_penalty=1": {"identity_penalty": 1.0},
-                "parameter_scale=0.1": {"parameter_scale": 0.1},
+                "Scaled(gradient=0.1)": {"transformation": CALM},
+                "Identity(1)": {"regularizer": Identity(1.0)},
+                "Scaled(0.1)": {"transformation": Scaled(AFFINE, 0.1)},
             }.items()
         },
     ),
@@ -234,7 +243,8 @@ class Watch(keras.callbacks.Callback):
 
     def look(self) -> None:
         self.steps.append(int(self.model.optimizer.iterations))
-        self.parameters.append(transformer_of(self.model).parameters(self.images).numpy())
+        theta = transformer_of(self.model).theta(self.images)
+        self.parameters.append(theta.numpy().reshape(-1, 6))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.look()
@@ -316,7 +326,11 @@ def train(recipe: Recipe, seed: int, epochs: int) -> Result:
     )
     size = images.shape[1:3]
     outside = [
-        tf_stn.fraction_outside(tf_stn.affine_grid(each, recipe.output_size, size), size)
+        np.mean(
+            tf_stn.metrics.fraction_outside(
+                tf_stn.affine_grid(each, recipe.output_size, size), size
+            )
+        )
         for each in watch.parameters
     ]
     test = recipe.white * data.test_images
@@ -505,7 +519,7 @@ def sampled_by(name: str, images: tf.Tensor, theta: np.ndarray) -> tf.Tensor:
         features = keras.layers.GlobalAveragePooling2D()
         layer = tf_stn.SpatialTransformer(features, dtype=LAYERS[name])
         layer.build(images.shape)
-        layer.regression.bias.assign(theta)
+        layer.head.bias.assign(theta)
         return tf.cast(layer(images), tf.float64)
     warp = tf_stn.affine_grid(tf.constant(theta[None]), (LARGE, LARGE), (LARGE, LARGE))
     warp = tf.cast(tf.cast(warp, COORDINATES[name]), tf.float64)

@@ -7,7 +7,7 @@ from tensorflow.python.framework import kernels  # There is no public way to lis
 
 import tf_stn
 from tf_stn import _build_info, _library
-from tf_stn.resampler import coordinate_type
+from tf_stn._resampler import coordinate_type
 
 OPS = (
     "TfStn>Resampler",

@@ -4,6 +4,7 @@ What needs Keras takes it from here.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -58,3 +59,23 @@ def check_tensor(argument: str, value: Any) -> None:
             f"`{argument}` must be a tensor of {keras.__name__} {keras.__version__} or of "
             f"TensorFlow, received {value!r} of {other}. {_SWITCH}"
         )
+
+
+def trace(compute_output_spec: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Returns the symbolic tensors that an operation of Keras 3 makes of others, by its method.
+
+    An error is the one that the operation raised. Keras makes a paragraph of it, whose context it
+    is.
+    """
+
+    def dense(value: Any) -> Any:
+        # Keras takes a product with a Python number for sparse, though nothing about it is.
+        if isinstance(value, keras.KerasTensor) and value.sparse:
+            return keras.KerasTensor(value.shape, value.dtype, name=value.name)
+        return value
+
+    args, kwargs = tf.nest.map_structure(dense, (args, kwargs))
+    try:
+        return compute_output_spec(*args, **kwargs)
+    except Exception as error:
+        raise (error.__context__ or error) from None

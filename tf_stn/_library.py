@@ -8,6 +8,7 @@ import ctypes
 import importlib.metadata
 import os
 import pathlib
+import sys
 import types
 
 try:
@@ -85,18 +86,35 @@ def library_path() -> str:
     return str(LIBRARY)
 
 
+def _loaded_before() -> types.ModuleType | None:
+    """Returns the ops if this process has loaded the library, or a copy of it, already.
+
+    A second copy would register every kernel once more, and TensorFlow would refuse to choose.
+    """
+    for module in list(sys.modules.values()):
+        # In their dictionaries, since some modules import others where they are asked for a name.
+        names = getattr(module, "__dict__", {})
+        if names.get("_IS_TENSORFLOW_PLUGIN") and "tf_stn_affine_resampler" in names:
+            return module
+    return None
+
+
 def _load() -> types.ModuleType:
     check_cpu_isa(os.environ.get("TF_STN_CPU_ISA"))
+    missing = (
+        f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source folder, "
+        f"with: {REBUILD}"
+    )
     try:
         from tf_stn import _build_info
-    except ImportError:
-        _build_info = None
-    if _build_info is None or not LIBRARY.exists():
-        raise ImportError(
-            f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source "
-            f"folder, with: {REBUILD}"
-        )
+    except ImportError as error:
+        raise ImportError(missing) from error
+    if not LIBRARY.exists():
+        raise ImportError(missing)
     check_tensorflow(_build_info.TENSORFLOW, tf.__version__)
+    loaded = _loaded_before()
+    if loaded is not None:
+        return loaded
     try:
         return tf.load_op_library(str(LIBRARY))
     except (tf.errors.OpError, OSError) as error:

@@ -6,32 +6,28 @@ pyplot: no window is opened, and no backend is chosen for the rest of the progra
 
 import colorsys
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tf_stn._inspection import find_layer, inputs_of
+from tf_stn._checks import as_tensor, check_mode
 from tf_stn._keras import keras
-from tf_stn.layers import SpatialTransformer
-from tf_stn.resampler import as_tensor, check_mode, resampler
-from tf_stn.transformations import AffineTransformation, Projective
+from tf_stn._numbers import check_integer
+from tf_stn._observing import Samples, samples_of
+from tf_stn._resampler import resampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["draw", "draw_warp", "mesh", "outline", "slices", "to_array"]
+
 _NAN = (255, 0, 255)  # Magenta, which is rare in images.
 _BESIDE_THE_IMAGE = "0.85"
 _FIRST_HUE = 39 / 360  # Orange, which shows on black and on white.
 _MESH_LINES = 8
-
-
-def check_integer(argument: str, value: Any, least: int) -> None:
-    """Raises a ValueError unless `value` is an integer of at least `least`."""
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (is_integer and value >= least):
-        raise ValueError(f"`{argument}` must be an integer of at least {least}, received {value!r}")
 
 
 def require_matplotlib() -> None:
@@ -173,7 +169,7 @@ def _values_shown(
             raise ValueError(
                 f"`value_range` must be two numbers, the smaller first, received {value_range!r}"
             )
-        return tuple(value_range)
+        return value_range[0], value_range[1]
     if images.dtype == tf.uint8:
         return 0, 255
     values = tf.cast(images, tf.float64).numpy()
@@ -198,15 +194,71 @@ def _colours(images: tf.Tensor, value_range: tuple[float, float]) -> np.ndarray:
     return colours
 
 
-def _panels(
-    count: int, across: int, sides: tuple[int, int], in_rows: bool, size: float
-) -> tuple["Figure", np.ndarray]:
-    """Returns a figure and its axes, `[count, across]`: for each image one, and those beside it."""
+def slices(volumes: tf.Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the three slices through the middle of volumes.
+
+    >>> across = tf_stn.visualize.slices(np.zeros([2, 4, 5, 6, 1]))
+    >>> [each.shape for each in across]
+    [(2, 5, 6, 1), (2, 4, 6, 1), (2, 4, 5, 1)]
+
+    Args:
+      volumes: `[..., depth, height, width, channels]`.
+
+    Returns:
+      Across the depth, `[..., height, width, channels]`; across the height, `[..., depth, width,
+      channels]`; and across the width, `[..., depth, height, channels]`.
+
+    Raises:
+      ValueError: `volumes` are not of the shape above, or have no slices.
+    """
+    values = np.asarray(volumes)
+    if values.ndim < 4 or 0 in values.shape[-4:-1]:
+        raise ValueError(
+            "`volumes` must have shape [..., depth, height, width, channels], with at least 1 of "
+            f"each side, received {list(values.shape)}"
+        )
+    depth, height, width = (n // 2 for n in values.shape[-4:-1])
+    return (
+        values[..., depth, :, :, :],
+        values[..., :, height, :, :],
+        values[..., :, :, width, :],
+    )
+
+
+# The coordinates, of (x, y, z), that run along the columns and rows of each slice, and its name.
+_ACROSS = (((0, 1), "across depth"), ((0, 2), "across height"), ((1, 2), "across width"))
+
+
+class _View(NamedTuple):
+    """What is drawn beside each other: an image, grids on it, and an output for each of them."""
+
+    picture: np.ndarray  # [height, width, 3]
+    grids: np.ndarray  # [grids, height, width, 2]
+    outputs: np.ndarray  # [grids, height, width, 3]
+    name: str = ""
+
+
+def _views(pictures: np.ndarray, warp: np.ndarray, outputs: np.ndarray) -> list[_View]:
+    """Returns one view of each image, `[batch, ..., 3]`, or three of each volume."""
+    if warp.shape[-1] == 2:
+        return [_View(*each) for each in zip(pictures, warp, outputs)]
+    parts = zip(slices(pictures), slices(warp), slices(outputs), _ACROSS)
+    views = [
+        [_View(*each, name) for each in zip(pictures, warp[..., list(axes)], outputs)]
+        for pictures, warp, outputs, (axes, name) in parts
+    ]
+    return [view for of_volume in zip(*views) for view in of_volume]
+
+
+def _panels(views: list[_View], in_rows: bool, size: float) -> tuple["Figure", np.ndarray]:
+    """Returns a figure and its axes, `[views, 1 + grids]`."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    sides = np.max([view.picture.shape[:2] for view in views], axis=0)
     height, width = np.maximum(sides, max(sides) / 4) * size / max(sides)
+    count, across = len(views), 1 + len(views[0].grids)
     rows, columns = (count, across) if in_rows else (across, count)
     figure = Figure(figsize=(columns * width, rows * height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -230,22 +282,15 @@ def _draw_input(
         axes.plot(*around, color=colour, linewidth=1.5, marker="o", markersize=4, markevery=[0])
 
 
-def _draw(
-    pictures: np.ndarray,
-    grids: np.ndarray,
-    outputs: np.ndarray,
-    lines: int,
-    margin: float,
-    in_rows: bool,
-    size: float,
-) -> "Figure":
-    """Draws pictures, `[batch, height, width, 3]`, and for each of their grids an output."""
-    count = grids.shape[1]
-    figure, panels = _panels(len(pictures), 1 + count, pictures.shape[1:3], in_rows, size)
+def _draw(views: list[_View], lines: int, margin: float, in_rows: bool, size: float) -> "Figure":
+    """Draws views, one below the other or side by side."""
+    figure, panels = _panels(views, in_rows, size)
+    count = len(views[0].grids)
     colours = _grid_colours(count)
-    for (first, *others), picture, grid, output in zip(panels, pictures, grids, outputs):
-        _draw_input(first, picture, grid, lines, margin, colours)
-        for axes, sampled, colour in zip(others, output, colours):
+    for (first, *others), view in zip(panels, views):
+        _draw_input(first, view.picture, view.grids, lines, margin, colours)
+        (first.set_ylabel if in_rows else first.set_title)(view.name, fontsize=9)
+        for axes, sampled, colour in zip(others, view.outputs, colours):
             axes.imshow(sampled, origin="upper")
             axes.spines[:].set(color=colour, linewidth=1.5)
     names = ["input", *(f"output {i + 1}" if count > 1 else "output" for i in range(count))]
@@ -261,27 +306,32 @@ def _grid_colours(count: int) -> list[tuple[float, float, float]]:
 
 
 def draw(
-    model: keras.layers.Layer,
+    model: Callable,
     images: Any,
-    layer: str | SpatialTransformer | None = None,
+    *,
+    layer: str | keras.layers.Layer | None = None,
     lines: int | None = None,
     max_images: int = 8,
     **options: Any,
 ) -> "Figure":
-    """Draws what a spatial transformer samples of each image, and beside it what comes out.
+    """Draws what a model samples of each image, and beside it what comes out.
 
     >>> layer = tf_stn.SpatialTransformer(keras.layers.Flatten(), output_size=(4, 4))
     >>> figure = tf_stn.visualize.draw(layer, tf.zeros([3, 8, 8, 1]))
     >>> len(figure.axes)
     6
 
-    Drawing trains nothing, and the layer adds no losses and updates no metrics.
+    The model is called with the images, eagerly, and whatever samples in it is seen: layers of
+    `tf_stn.layers`, and functions such as `tf_stn.affine_resampler`, as nodes of a functional model
+    or in code of your own. Drawing trains nothing, and layers of tf_stn add no losses and update no
+    metrics meanwhile.
 
     Args:
-      model: A `tf_stn.SpatialTransformer`, or a model that has one, however deep inside.
-      images: What `model` takes, images or volumes. Where other layers come before the
-        transformer, what it gets from them is drawn.
-      layer: Which transformer, itself or its name; default None: the only one.
+      model: A layer, a model, or a function that takes `images`.
+      images: What `model` takes. Where others come before, what the layer gets from them is drawn;
+        of several tensors that a layer warps, the first.
+      layer: Which of several: a layer, or the name of a layer, of a node or of a function; default
+        None: the only one. Of a layer that is called more than once, the first call is drawn.
       lines: As in `draw_warp`; default None: 0, an outline alone, for affine and projective
         transformations, and 8 for others.
       max_images: As in `draw_warp`; default 8.
@@ -292,23 +342,25 @@ def draw(
 
     Raises:
       ImportError: as `draw_warp`.
-      ValueError: there is no such layer, or more than one; and as `draw_warp`.
+      ValueError: `model` does not sample images, or in several places; and as `draw_warp`.
     """
-    layer = find_layer(model, layer)
     check_integer("max_images", max_images, 1)
-    inputs = inputs_of(model, layer, images)[:max_images]
+    samples = samples_of(model, images, layer)
+    return draw_samples(samples, lines=lines, max_images=max_images, **options)
+
+
+def draw_samples(samples: Samples, *, lines: int | None = None, **options: Any) -> "Figure":
+    """Draws what was sampled; see `draw`."""
     if lines is None:
-        is_straight = isinstance(layer._transformation, (AffineTransformation, Projective))
-        lines = 0 if is_straight else _MESH_LINES
-    warp = layer.warp(inputs)
-    outputs = resampler(inputs, warp, layer.interpolation, layer.padding)
-    return draw_warp(inputs, warp, outputs, lines, max_images, **options)
+        lines = 0 if samples.is_straight else _MESH_LINES
+    return draw_warp(samples.data, samples.warp(), samples.output, lines=lines, **options)
 
 
 def draw_warp(
     images: tf.Tensor | np.ndarray,
     warp: tf.Tensor | np.ndarray,
     outputs: tf.Tensor | np.ndarray | None = None,
+    *,
     lines: int = _MESH_LINES,
     max_images: int = 8,
     margin: float = 0.1,
@@ -330,8 +382,8 @@ def draw_warp(
     which the frames of their outputs have too.
 
     Images of one channel are grey and those of three in colour; of any other number the mean is
-    shown. NaN is magenta. Of volumes, the middle slices along the depth are drawn, and the points
-    of the output's middle slice by their (x, y), however deep they lie.
+    shown. NaN is magenta. Of volumes the three middle slices are drawn (see `slices`), and on each
+    the points of the output's slice, however far from it they lie.
 
     Args:
       images: `[batch, height, width, channels]`, or volumes `[batch, depth, height, width,
@@ -362,25 +414,22 @@ def draw_warp(
       ValueError: an argument is not as above.
     """
     _check_options(lines, max_images, margin, layout, size)
-    images, warp = as_tensor(images), as_tensor(warp)
+    images, warp = as_tensor("images", images), as_tensor("warp", warp)
     _check_shapes(images, warp)
     images, warp = images[:max_images], warp[:max_images]
     value_range = _values_shown(images, value_range)
     images = tf.cast(images, tf.float32)
     if outputs is None:
         outputs = resampler(images, warp)
-    outputs = as_tensor(outputs)[:max_images]
+    outputs = as_tensor("outputs", outputs)[:max_images]
     _check_outputs(outputs, images, warp)
     if warp.shape.rank == images.shape.rank:
         warp, outputs = warp[:, None], outputs[:, None]
-    if images.shape.rank == 5:  # The middle slices of volumes.
-        images = images[:, images.shape[1] // 2]
-        warp, outputs = (each[:, :, each.shape[2] // 2] for each in (warp, outputs))
     pictures, outputs = (_colours(each, value_range) for each in (images, outputs))
     pictures = np.broadcast_to(pictures, [len(outputs), *pictures.shape[1:]])
-    points = tf.cast(warp[..., :2], tf.float32)  # Matplotlib fails on larger numbers than it has.
+    points = tf.cast(warp, tf.float32)  # Matplotlib fails on larger numbers than it has.
     grids = np.broadcast_to(points, [len(outputs), *points.shape[1:]])
-    return _draw(pictures, grids, outputs, lines, margin, layout == "rows", size)
+    return _draw(_views(pictures, grids, outputs), lines, margin, layout == "rows", size)
 
 
 def to_array(figure: "Figure") -> np.ndarray:

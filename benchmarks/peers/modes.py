@@ -24,7 +24,9 @@ class Modes(GraphPeer):
         )
 
         def forward(interpolation: str, padding: str) -> dict[str, tf.Tensor]:
-            return {"output": tf_stn.resampler(data, warp, interpolation, padding)}
+            return {
+                "output": tf_stn.resampler(data, warp, interpolation=interpolation, padding=padding)
+            }
 
         def backward(interpolation: str, padding: str) -> dict[str, tf.Tensor]:
             grad_data, grad_warp = ops.tf_stn_resampler_grad(

@@ -47,7 +47,8 @@ def _placed(scale: tf.Tensor, angle: tf.Tensor, place: tf.Tensor, canvas: int) -
     """
     scale = scale * (SIDE / canvas)
     x, y = tf.unstack(place * (1 - scale))
-    return transformations.Similarity().inverse(tf.stack([scale, angle, x, y], axis=1))
+    parameters = tf.stack([scale, angle, x, y], axis=1)
+    return transformations.Similarity().inverse(parameters, (SIDE, SIDE))
 
 
 def placements(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

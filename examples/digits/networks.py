@@ -41,8 +41,8 @@ def transformer(kind: str, transformation: str) -> tf_stn.SpatialTransformer:
     # On a canvas that is larger than the image, it pays to look closely.
     return tf_stn.SpatialTransformer(
         keras.Sequential(layers),
+        TRANSFORMATIONS[transformation],
         output_size=(SIDE, SIDE),
-        transformation=TRANSFORMATIONS[transformation],
         name="transformer",
     )
 

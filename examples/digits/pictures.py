@@ -32,7 +32,7 @@ def sampled_lines(layer: tf_stn.SpatialTransformer, images: tf.Tensor) -> list[n
     The outline, and for a transformation that bends a mesh.
     """
     warp = layer.warp(images)
-    if not isinstance(transformations.get(layer.transformation), transformations.ThinPlateSpline):
+    if transformations.get(layer.transformation).kind != "points":
         return [visualize.outline(warp)]
     rows, columns = visualize.mesh(warp, LINES)
     return [*np.moveaxis(rows, 1, 0), *np.moveaxis(columns, 1, 0)]

@@ -20,7 +20,7 @@ import workloads
 from peers import graph
 
 import tf_stn
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 COMMAND = [sys.executable, pathlib.Path(compare.__file__), "--quick", "--seconds", "0.0001"]
 
@@ -241,7 +241,8 @@ def test_expected_results_of_every_mode_and_order_are_those_of_the_package(mode,
     warp = rng.integers(-7, 11, [2, 40, 2]) + rng.uniform(0.1, 0.4, [2, 40, 2])
     sampler = numpy_sampler.Sampler(data, warp, *mode.split())
     inputs = [tf.constant(x) for x in (data, warp, grad_output)]
-    results = graph.second_order_step(lambda d, w: tf_stn.resampler(d, w, *mode.split()), *inputs)
+    modes = dict(zip(("interpolation", "padding"), mode.split(), strict=True))
+    results = graph.second_order_step(lambda d, w: tf_stn.resampler(d, w, **modes), *inputs)
     first = (sampler.sample(), *sampler.gradients(grad_output))
     second = sampler.second_order(grad_output, first[1], first[2])
     for (name, actual), expected in zip(results.items(), (*first, *second), strict=True):

@@ -14,18 +14,31 @@ from page_examples import run_examples
 from repository import ROOT
 
 import tf_stn
-from tf_stn import callbacks, transformations, visualize
+from tf_stn import transformations
 from tf_stn.__main__ import OPS
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-MODULES = ("callbacks", "transformations", "visualize")
+MODULES = (
+    "callbacks",
+    "fields",
+    "layers",
+    "matrices",
+    "metrics",
+    "regularizers",
+    "transformations",
+    "visualize",
+)
 PUBLIC = [getattr(tf_stn, name) for name in tf_stn.__all__ if name not in MODULES]
-PUBLIC += [*transformations.CLASSES, transformations.Transformation, callbacks.TensorBoardPictures]
 PUBLIC += [transformations.Projective.parameters_of_corners]
-PUBLIC += [visualize.draw, visualize.draw_warp, visualize.to_array]
-PUBLIC += [visualize.outline, visualize.mesh]
+PUBLIC += [
+    getattr(getattr(tf_stn, module), name)
+    for module in MODULES
+    for name in getattr(tf_stn, module).__all__
+    if name != "SpatialTransformer"  # It is at the top.
+]
 SAMPLING = [tf_stn.affine_grid, tf_stn.affine_resampler, tf_stn.resampler]
+SAMPLING += [tf_stn.displacement_resampler, tf_stn.projective_resampler]
 SAMPLING += [tf_stn.SpatialTransformer]
 
 

@@ -38,6 +38,20 @@ def test_after_gives_the_samples_and_gradients_of_before(pair):
     assert_same(page.run_after(pair), theirs)
 
 
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=lambda pair: pair.name)
+def test_after_is_part_of_a_functional_model_that_is_saved(pair, tmp_path):
+    keras.utils.set_random_seed(0)
+    arrays = page.inputs_of(pair)
+    inputs = {name: keras.Input(array.shape[1:], name=name) for name, array in arrays.items()}
+    names = dict(inputs)
+    exec(pair.after, names)
+    model = keras.Model(inputs, names["output"])
+    output = model(arrays)
+    np.testing.assert_allclose(output, page.run_after(pair)["output"], rtol=0, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(arrays), output)
+
+
 @ALL_PAIRS
 def test_kept_results_are_of_the_block_on_the_page(pair):
     assert str(page.kept_of(pair)["before"]) == pair.before, (
@@ -225,6 +239,6 @@ def test_wrap_of_keras_is_ours_on_pixel_centres_near_the_image(x, is_same):
 def test_nearest_of_keras_rounds_halves_away_from_zero():
     x = [0.5, 1.5, 2.5]
     theirs = keras_shifted(ROW, x, interpolation="nearest")
-    ours = resampler(ROW, [[[value, 0.0] for value in x]], "nearest")[0, :, 0]
+    ours = resampler(ROW, [[[value, 0.0] for value in x]], interpolation="nearest")[0, :, 0]
     np.testing.assert_array_equal(theirs, [2.0, 4.0, 8.0])
     np.testing.assert_array_equal(ours, [1.0, 4.0, 4.0])

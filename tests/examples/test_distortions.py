@@ -24,7 +24,7 @@ def matrices(name):
     """Returns the affine maps from canvases to images, `[COUNT, 2, 3]`."""
     distortion = distortions.DISTORTIONS[name]
     parameters = distortion.parameters(COUNT, SEED)
-    return distortion.transformation.matrix(parameters).numpy()
+    return distortion.transformation.matrix(parameters, (28, 28)).numpy()
 
 
 def scales_and_centres(matrix, canvas):
@@ -109,7 +109,7 @@ def test_scaled_digits_keep_their_ink(digits):
     images = digits[1].images[:200]
     canvases = distortions.DISTORTIONS["RTS"](images, SEED)
     parameters = distortions.placements(200, SEED)
-    theta = distortions.DISTORTIONS["RTS"].transformation.matrix(parameters)
+    theta = distortions.DISTORTIONS["RTS"].transformation.matrix(parameters, (28, 28))
     area = (42 / 28) ** 2 / np.linalg.det(theta[..., :2])
     ink = images.sum(axis=(1, 2, 3)) * area
     np.testing.assert_allclose(tf.reduce_sum(canvases, [1, 2, 3]), ink, rtol=0.06)

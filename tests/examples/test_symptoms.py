@@ -43,7 +43,7 @@ def ink(path):
 
 
 def test_transformer_leaves_the_image_unless_its_gradient_is_scaled(train):
-    blank, scaled = train("blank", "as it is"), train("blank", "gradient_scale=0.1")
+    blank, scaled = train("blank", "as it is"), train("blank", "Scaled(gradient=0.1)")
     assert blank.outside[0] == scaled.outside[0] == 0
     assert blank.outside[-1] > 0.9
     assert scaled.outside[-1] < 0.3
@@ -59,7 +59,7 @@ def test_divergence_shows_as_nan(train):
 
 
 def test_bounded_transformer_does_not_become_nan(train):
-    assert np.isfinite(train("diverges", "bound=0.5").outputs).all()
+    assert np.isfinite(train("diverges", "Bounded(0.5)").outputs).all()
 
 
 def test_nearest_never_moves(train):

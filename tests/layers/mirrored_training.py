@@ -21,16 +21,16 @@ EPOCHS, STEPS, BATCH = 3, 2, 8
 
 
 def make_model(strategy: tf.distribute.Strategy) -> keras.Model:
-    """Returns a model with every penalty, which starts to look partly outside the images."""
+    """Returns a model with regularizers, which starts to look partly outside the images."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        layer = tf_stn.SpatialTransformer(
-            keras.layers.Flatten(),
+        transform = tf_stn.layers.Transform(
+            "affine",
             output_size=(4, 4),
-            identity_penalty=0.5,
-            outside_penalty=2.0,
-            track_outside=True,
+            regularizer=[tf_stn.regularizers.Identity(0.5), tf_stn.regularizers.Outside(2.0)],
+            metrics=tf_stn.metrics.FractionOutside(),
         )
+        layer = tf_stn.SpatialTransformer(keras.layers.Flatten(), transform)
         inputs, dense = keras.Input([6, 6, 1]), keras.layers.Dense(3)
         model = keras.Sequential([inputs, layer, keras.layers.Flatten(), dense])
         # Its steps, unlike Adam's, are as long as the gradient.
@@ -38,7 +38,7 @@ def make_model(strategy: tf.distribute.Strategy) -> keras.Model:
             keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
         model.optimizer.build(model.trainable_variables)
-        layer.regression.bias.assign([1.3, 0.1, 0.2, 0.0, 1.2, -0.3])
+        layer.head.bias.assign([1.3, 0.1, 0.2, 0.0, 1.2, -0.3])
     return model
 
 

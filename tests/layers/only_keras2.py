@@ -17,7 +17,10 @@ from test_layer import Eyes, disturb, localisation
 
 from tf_stn import SpatialTransformer
 from tf_stn._keras import keras
-from tf_stn.transformations import ConstrainedAffine
+from tf_stn.layers import Transform
+from tf_stn.metrics import FractionOutside
+from tf_stn.regularizers import Identity, Outside, Smoothness
+from tf_stn.transformations import Bounded, ConstrainedAffine, Scaled, Several
 
 IN_KERAS_3 = """
 import re, sys
@@ -57,18 +60,23 @@ def test_the_layer_is_one_of_tf_keras():
 
 def everything():
     """A layer with an argument of every kind."""
-    return SpatialTransformer(
-        Eyes(5), (4, 5), transformation=ConstrainedAffine([[1, 0, 1], [0, 1, 1]]),
-        num_transformers=2, stack="channels", bound=[0.5, 0.1, 0.5, 0.1], identity_penalty=0.1,
-        outside_penalty=0.1, track_outside=True,
-    )  # fmt: skip
+    scales = ConstrainedAffine([[1, 0, 1], [0, 1, 1]])
+    transform = Transform(
+        Several(Bounded(Scaled(scales, 0.5), [0.5, 0.1, 0.5, 0.1]), 2),
+        output_size=(4, 5),
+        interpolation=["linear"],
+        fill_value=[0.1, 0.2],
+        regularizer=[Identity(0.1), Outside(0.1), Smoothness(0.1)],
+        metrics=FractionOutside(),
+    )
+    return SpatialTransformer(Eyes(5), transform)
 
 
 @pytest.mark.parametrize("file", ["model.keras", "model.h5", "model"])
 def test_saved_model_goes_on_training(rng, images, tmp_path, file):
     model = keras.Sequential([keras.Input((12, 10, 2)), everything()])
     model.compile("adam", "mse")
-    target = np.zeros([3, 4, 5, 4])
+    target = np.zeros([3, 2, 4, 5, 2])
     model.fit(images, target, verbose=0)
     disturb(model, rng)
     model.save(tmp_path / file)
@@ -113,7 +121,8 @@ def test_what_is_of_keras_3_is_refused_by_name():
 
 def test_keras_3_loads_its_files_and_refuses_its_layers_and_tensors(rng, images, tmp_path):
     """TensorFlow would compute with its tensors, and the model would not train the layer."""
-    layer = SpatialTransformer(localisation(), (6, 6), ConstrainedAffine([[1, 0, 1], [0, 1, 1]]))
+    scales = ConstrainedAffine([[1, 0, 1], [0, 1, 1]])
+    layer = SpatialTransformer(localisation(), scales, output_size=(6, 6))
     model = keras.Sequential([keras.Input((12, 10, 2)), layer])
     disturb(model, rng)
     for file in ("model.keras", "model.h5"):

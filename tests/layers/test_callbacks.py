@@ -10,7 +10,10 @@ import tensorflow as tf
 from tf_stn import SpatialTransformer, visualize
 from tf_stn._keras import keras
 from tf_stn.callbacks import TensorBoardPictures, _write_histogram, _write_image
-from tf_stn.transformations import Affine, DenseDisplacement, ThinPlateSpline
+from tf_stn.layers import Resampler, Transform
+from tf_stn.metrics import FractionOutside
+from tf_stn.regularizers import Outside
+from tf_stn.transformations import Affine, Attention, DenseDisplacement, ThinPlateSpline, Tiled
 
 IMAGES = ((np.arange(5 * 8 * 7).reshape(5, 8, 7, 1) * 37) % 100 / 100).astype(np.float32)
 
@@ -147,15 +150,13 @@ def test_parameters_that_are_not_finite_are_left_out(tmp_path):
 
 
 def test_several_transformers_have_histograms_of_their_own(tmp_path):
-    layer = SpatialTransformer(
-        localisation(), (4, 4), "attention", num_transformers=2, start="tiled", name="look"
-    )
+    layer = SpatialTransformer(localisation(), Tiled(Attention(), (1, 2)), name="look")
     write(model_with(layer), TensorBoardPictures(tmp_path, IMAGES))
     values = written(tmp_path)
     parameters = layer.parameters(IMAGES).numpy().astype(np.float64)
     for i in range(2):
         for k in range(3):
-            _, buckets = values[f"look/transformer_{i}/parameter_{k}"][0]
+            _, buckets = values[f"look/transformation_{i}/parameter_{k}"][0]
             edges = buckets[0, 0], buckets[-1, 1]
             assert edges == (parameters[:, i, k].min(), parameters[:, i, k].max())
 
@@ -203,7 +204,8 @@ def test_training_goes_as_it_does_without_the_pictures(tmp_path):
     results = []
     for callbacks in ([], [TensorBoardPictures(tmp_path, IMAGES)]):
         keras.utils.set_random_seed(1)
-        layer = SpatialTransformer(localisation(), track_outside=True, outside_penalty=1.0)
+        transform = Transform("affine", metrics=FractionOutside(), regularizer=Outside())
+        layer = SpatialTransformer(localisation(), transform)
         model = model_with(layer)
         history = train(model, *callbacks, epochs=2).history
         results.append((history, model.get_weights()))
@@ -234,10 +236,18 @@ def test_layer_is_chosen_by_name(tmp_path):
         train(model, TensorBoardPictures(tmp_path, IMAGES))
 
 
+def test_layer_without_parameters_has_a_picture_alone(tmp_path):
+    images = keras.Input(IMAGES.shape[1:])
+    warp = keras.layers.Reshape((2, 1, 2))(keras.layers.Dense(4)(keras.layers.Flatten()(images)))
+    model = keras.Model(images, Resampler(name="look")([images, warp]))
+    write(model, TensorBoardPictures(tmp_path, IMAGES))
+    assert list(written(tmp_path)) == ["look/samples"]
+
+
 def test_model_without_a_transformer_is_an_error_before_it_is_trained(tmp_path):
     model = model_with(keras.layers.Flatten())
     before = model.get_weights()
-    with pytest.raises(ValueError, match="`model` must have a SpatialTransformer"):
+    with pytest.raises(ValueError, match="`model` must sample its images by a layer or a function"):
         train(model, TensorBoardPictures(tmp_path, IMAGES))
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,8 @@ import tf_stn
 
 ROOM = pathlib.Path(tf_stn.__file__).parent / "_keras.py"
 # Those that take Keras from there, as what they test does.
-TESTS = ["test_layer.py", "test_training_aids.py", "only_keras2.py"]
+TESTS = ["test_layer.py", "test_training_aids.py", "test_functional_models.py", "only_keras2.py"]
+TESTS += ["test_sampling_layers.py", "test_source_and_head.py", "test_layer_promises.py"]
 TESTS += ["test_transformations.py::test_layer_takes_transformations_by_name"]
 
 

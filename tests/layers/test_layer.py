@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_stn import SpatialTransformer, affine_grid, resampler
 from tf_stn._keras import keras
-from tf_stn.transformations import Affine
+from tf_stn.transformations import Affine, Projective, Several
 
 POLICIES = ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 IDENTITY = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
@@ -66,10 +66,11 @@ def test_output_is_the_sampled_grid_of_theta(rng, images):
 
 
 @pytest.mark.parametrize("count", [None, 2], ids=str)
-@pytest.mark.parametrize("transformation", ["affine", "projective"])
-def test_warp_is_where_the_layer_samples(rng, images, transformation, count):
+@pytest.mark.parametrize("kind", [Affine, Projective], ids=lambda kind: kind.__name__)
+def test_warp_is_where_the_layer_samples(rng, images, kind, count):
+    transformation = Several(kind(), count) if count else kind()
     layer = SpatialTransformer(
-        localisation(), (5, 7), transformation, align_corners=False, num_transformers=count
+        localisation(), transformation, output_size=(5, 7), align_corners=False
     )
     layer.build(images.shape)
     disturb(layer, rng, scale=0.1)
@@ -112,13 +113,17 @@ def test_training_finds_a_shift():
 @pytest.mark.parametrize("output_size", [None, (5, 7)], ids=str)
 def test_config_round_trip_keeps_everything(images, output_size):
     layer = SpatialTransformer(
-        localisation(name="eyes"), output_size, align_corners=False, name="look", dtype="float64"
+        localisation(name="eyes"),
+        output_size=output_size,
+        align_corners=False,
+        name="look",
+        dtype="float64",
     )
     again = SpatialTransformer.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
     assert again.name == "look"
     assert again.localisation.name == "eyes"
-    assert again.output_size == output_size
+    assert again.transform.output_size == output_size
     assert again(images).dtype == tf.float64
 
 
@@ -204,7 +209,7 @@ def test_empty_batch_gives_an_empty_batch():
 @pytest.mark.parametrize("output_size", [None, (5, 7)], ids=str)
 @pytest.mark.parametrize("shape", [(2, 8, 9, 3), (None, 8, 9, 3), (None, None, None, 3)], ids=str)
 def test_compute_output_shape_agrees_with_symbolic_calls(shape, output_size):
-    layer = SpatialTransformer(localisation(), output_size)
+    layer = SpatialTransformer(localisation(), output_size=output_size)
     expected = (shape[0], *(output_size or shape[1:3]), 3)
     assert layer.compute_output_shape(shape) == expected
     images = keras.Input(batch_shape=shape)
@@ -215,7 +220,7 @@ def test_training_flag_reaches_the_localisation_net(images):
     net = keras.Sequential([keras.layers.Flatten(), keras.layers.Dropout(0.99)])
     layer = SpatialTransformer(net)
     layer.build(images.shape)
-    layer.regression.kernel.assign_add(tf.ones_like(layer.regression.kernel))
+    layer.head.kernel.assign_add(tf.ones_like(layer.head.kernel))
     calm = layer(images, training=False)
     np.testing.assert_array_equal(layer(images, training=False), calm)
     assert not np.array_equal(layer(images, training=True), calm)
@@ -301,13 +306,15 @@ def test_partly_known_sizes_stay_known():
 
 @pytest.mark.parametrize("output_size", [None, (3, 3)], ids=str)
 def test_images_without_pixels_are_refused_by_name(run, output_size):
-    layer = SpatialTransformer(keras.layers.Lambda(lambda x: tf.zeros([2, 4])), output_size)
+    layer = SpatialTransformer(
+        keras.layers.Lambda(lambda x: tf.zeros([2, 4])), output_size=output_size
+    )
     layer.build((2, None, None, 1))
 
     def call(images):
         return layer(tf.ensure_shape(images, [2, None, None, 1]))
 
-    message = "`inputs` must have a height and a width of at least 1, received"
+    message = "`images` must have a height and a width of at least 1, received"
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         run(call, tf.zeros([2, 0, 8, 1]))
 
@@ -336,17 +343,20 @@ WRONG = {
     "zero size": ({"output_size": (0, 7)}, "`output_size` must be two positive integers"),
     "fractional size": ({"output_size": (2.5, 7)}, "`output_size` must be two positive integers"),
     "negative size": ({"output_size": (-1, 7)}, "`output_size` must be two positive integers"),
-    "three sizes": ({"output_size": (2, 5, 7)}, "`output_size` must be two positive integers"),
+    "three sizes": (
+        {"output_size": (2, 5, 7), "transformation": Affine()},
+        "`output_size` must be two positive integers",
+    ),
+    "four sizes": ({"output_size": (1, 2, 5, 7)}, "`output_size` must be two positive integers"),
     "two sizes of a volume": (
         {"output_size": (5, 7), "transformation": Affine(rank=3)},
         "`output_size` must be three positive integers",
     ),
     "unknown transformation": ({"transformation": "warp"}, "`transformation` must be one of"),
-    "class": ({"transformation": Affine}, "`transformation` must be one of"),
+    "class": ({"transformation": Affine}, "`transformation` must be a name or a"),
+    "a number": ({"transformation": 3}, "`transformation` must be one of"),
     "unknown interpolation": ({"interpolation": "bilinear"}, "`interpolation` must be one of"),
     "unknown padding": ({"padding": "nothing"}, "`padding` must be one of 'zeros'"),
-    "channels first": ({"data_format": "channels_first"}, "`data_format` must be 'channels_last'"),
-    "unknown format": ({"data_format": "NHWC"}, "`data_format` must be 'channels_last'"),
 }
 
 
@@ -366,13 +376,9 @@ def channels_first():
 
 
 @pytest.mark.usefixtures("channels_first")
-def test_channels_first_by_configuration_is_refused_unless_the_layer_says_otherwise():
-    net = keras.layers.Flatten()
-    message = "`data_format` must be 'channels_last', received None where .*'channels_first'"
-    with pytest.raises(ValueError, match=message):
-        SpatialTransformer(net)
-    layer = SpatialTransformer(net, data_format="channels_last")
-    assert SpatialTransformer.from_config(layer.get_config()).data_format == "channels_last"
+def test_channels_first_by_configuration_is_warned_of():
+    with pytest.warns(UserWarning, match="channels last, though .* is 'channels_first'"):
+        SpatialTransformer(keras.layers.Flatten())
 
 
 @pytest.mark.parametrize(
@@ -397,7 +403,7 @@ def test_a_displacement_of_no_field_is_refused_when_the_layer_is_built(images):
 
 
 def test_input_of_the_wrong_rank_is_refused(images):
-    with pytest.raises(ValueError, match=r"`inputs` must have shape .*received \(12, 10, 2\)"):
+    with pytest.raises(ValueError, match=r"`images` must have shape .*received \(12, 10, 2\)"):
         SpatialTransformer(localisation())(images[0])
 
 

@@ -10,7 +10,11 @@ from matplotlib import pyplot
 import tf_stn
 from tf_stn import SpatialTransformer, affine_grid, resampler, visualize
 from tf_stn._keras import keras
-from tf_stn.transformations import DenseDisplacement, ThinPlateSpline
+from tf_stn._observing import samples_of
+from tf_stn.layers import DisplacementResampler, Resampler, Transform
+from tf_stn.metrics import FractionOutside
+from tf_stn.regularizers import Outside
+from tf_stn.transformations import Affine, Attention, DenseDisplacement, ThinPlateSpline, Tiled
 
 ORANGE = (255, 166, 0)
 IDENTITY = [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
@@ -32,9 +36,9 @@ def localisation(is_field=False):
 def moved_layer(rng, transformation="affine", scale=0.05, **arguments):
     """A layer that has left the identity a little."""
     is_field = isinstance(transformation, DenseDisplacement)
-    layer = SpatialTransformer(localisation(is_field), transformation=transformation, **arguments)
+    layer = SpatialTransformer(localisation(is_field), transformation, **arguments)
     layer.build((None, 12, 10, 1))
-    layer.regression.kernel.assign(rng.normal(scale=scale, size=layer.regression.kernel.shape))
+    layer.head.kernel.assign(rng.normal(scale=scale, size=layer.head.kernel.shape))
     return layer
 
 
@@ -96,7 +100,7 @@ def test_outline_goes_around_clockwise_and_closes(rng, size):
 )
 def test_outline_of_an_affine_map_has_the_corners_that_theta_says(align_corners, reach):
     """Of an output of 5x5: -1 and 1 are at its outermost points, or half of a pixel outside."""
-    warp = affine_grid(TURNED, (5, 5), (9, 13), align_corners)
+    warp = affine_grid(TURNED, (5, 5), (9, 13), align_corners=align_corners)
     corners = reach * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
     theta = np.array(TURNED).reshape(2, 3)
     normalised = corners @ theta[:, :2].T + theta[:, 2]
@@ -143,7 +147,7 @@ def test_points_are_drawn_under_either_meaning_of_the_corners(rng, images, align
     layer = moved_layer(rng, output_size=(5, 5), align_corners=align_corners, scale=0.2)
     figure = visualize.draw(layer, images, margin=1.0, size=3)
     picture = visualize.to_array(figure)
-    grid = affine_grid(layer.theta(images), (5, 5), (12, 10), align_corners)
+    grid = affine_grid(layer.theta(images), (5, 5), (12, 10), align_corners=align_corners)
     for axes, outline in zip(figure.axes[::2], visualize.outline(grid)):
         assert are_on_a_line(picture, axes, outline).all()
 
@@ -169,7 +173,7 @@ def test_mesh_is_drawn_on_the_rows_and_columns_asked_for(rng, images):
 def test_dot_marks_the_first_pixel_of_the_output(images):
     layer = SpatialTransformer(localisation())
     layer.build(images.shape)
-    layer.regression.bias.assign([-0.6, 0.0, 0.0, 0.0, 0.6, 0.0])  # Mirrored.
+    layer.head.bias.assign([-0.6, 0.0, 0.0, 0.0, 0.6, 0.0])  # Mirrored.
     figure = visualize.draw(layer, np.zeros_like(images), size=4)
     picture = visualize.to_array(figure)
     inside = np.array([[-0.25, 0.25], [0.25, 0.25]])
@@ -181,9 +185,9 @@ def test_dot_marks_the_first_pixel_of_the_output(images):
 
 
 def test_outline_that_has_shrunk_to_a_point_is_seen(images):
-    layer = SpatialTransformer(localisation(), transformation="attention")
+    layer = SpatialTransformer(localisation(), "attention")
     layer.build(images.shape)
-    layer.regression.bias.assign([0.0, 0.2, 0.0])
+    layer.head.bias.assign([0.0, 0.2, 0.0])
     figure = visualize.draw(layer, images)
     point = layer.warp(images)[0, 0, :1].numpy()
     assert is_near(colours_at(visualize.to_array(figure), figure.axes[0], point), ORANGE).all()
@@ -202,19 +206,14 @@ def test_input_and_output_are_shown_as_they_are(rng, images, name):
         assert is_image.mean() > (0.3 if figure.axes[0].lines[1:] else 0.6)  # The rest is lines.
 
 
-@pytest.mark.parametrize("stack", ["transformers", "channels"])
-def test_each_of_several_transformers_has_a_colour_and_an_output(rng, images, stack):
-    layer = moved_layer(
-        rng, "attention", output_size=(5, 5), num_transformers=3, start="tiled", stack=stack
-    )
+def test_each_of_several_transformations_has_a_colour_and_an_output(rng, images):
+    layer = moved_layer(rng, Tiled(Attention(), (1, 3)), output_size=(5, 5))
     figure = visualize.draw(layer, images, margin=1.0)
     picture = visualize.to_array(figure)
     assert len(figure.axes) == 3 * 4
     colours = [line.get_color() for line in figure.axes[0].lines]
     assert len(set(colours)) == 3
     outputs = layer(images).numpy()
-    if stack == "channels":
-        outputs = np.moveaxis(outputs, -1, 1)[..., None]
     outlines = visualize.outline(layer.warp(images))
     for k, colour in enumerate(colours):
         for i in range(3):
@@ -361,21 +360,37 @@ def test_outputs_of_ones_own_are_drawn_beside(rng, images):
         assert is_near(shown(axes, picture, 2, 2), 255 * output, atol=1).all()
 
 
-def test_middle_slices_of_volumes_are_drawn(rng):
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_three_slices_of_volumes_are_drawn(rng, layout):
     volumes = rng.uniform(size=[2, 5, 7, 6, 1]).astype(np.float32)
-    layer = SpatialTransformer(
-        localisation(), transformation=tf_stn.transformations.Affine(rank=3), output_size=(3, 4, 4)
-    )
+    layer = SpatialTransformer(localisation(), Affine(rank=3), output_size=(3, 4, 5))
     layer.build(volumes.shape)
-    layer.regression.kernel.assign(rng.normal(scale=0.1, size=layer.regression.kernel.shape))
-    figure = visualize.draw(layer, volumes, margin=1.0)
+    layer.head.kernel.assign(rng.normal(scale=0.1, size=layer.head.kernel.shape))
+    figure = visualize.draw(layer, volumes, margin=1.0, layout=layout)
     picture = visualize.to_array(figure)
-    outline = visualize.outline(layer.warp(volumes)[:, 1, :, :, :2])
-    for i, output in enumerate(layer(volumes).numpy()):
-        seen = shown(figure.axes[2 * i], picture, 7, 6)
-        assert is_near(seen, 255 * volumes[i, 2], atol=1).mean() > 0.4
-        assert are_on_a_line(picture, figure.axes[2 * i], outline[i]).all()
-        assert is_near(shown(figure.axes[2 * i + 1], picture, 4, 4), 255 * output[1], 1).all()
+    axes = np.reshape(figure.axes, [6, 2] if layout == "rows" else [2, 6])
+    inputs, outputs = axes.T if layout == "rows" else axes
+    assert len(figure.axes) == 2 * 3 * 2
+    seen_from = ((0, 1), (0, 2), (1, 2))
+    warp, results = layer.warp(volumes), layer(volumes)
+    for i in range(2):
+        slices = zip(*(visualize.slices(each[i]) for each in (volumes, warp, results)), seen_from)
+        for k, (image, points, output, coordinates) in enumerate(slices):
+            before, after = inputs[3 * i + k], outputs[3 * i + k]
+            seen = shown(before, picture, *image.shape[:2])
+            assert is_near(seen, 255 * image, atol=1).mean() > 0.4
+            outline = visualize.outline(points[..., list(coordinates)])
+            assert are_on_a_line(picture, before, outline).all()
+            assert is_near(shown(after, picture, *output.shape[:2]), 255 * output, 1).all()
+            label = before.get_ylabel() if layout == "rows" else before.get_title()
+            assert label == ("across depth", "across height", "across width")[k]
+
+
+def test_slices_are_those_through_the_middle(rng):
+    volumes = rng.normal(size=[2, 4, 5, 6, 3])
+    expected = volumes[:, 2], volumes[:, :, 2], volumes[:, :, :, 3]
+    for found, wanted in zip(visualize.slices(volumes), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 # Models
@@ -461,13 +476,77 @@ def test_mixed_precision_is_drawn(rng, images):
 
 @pytest.mark.parametrize("make", [lambda layer: layer, Wrapped], ids=["layer", "model"])
 def test_drawing_updates_no_metrics_and_adds_no_losses(rng, images, make):
-    layer = moved_layer(rng, track_outside=True, outside_penalty=1.0, scale=1.0)
+    transform = Transform("affine", metrics=FractionOutside(), regularizer=Outside())
+    layer = moved_layer(rng, transform, scale=1.0)
+    (metric,) = layer.transform.warp_metrics
     visualize.draw(make(layer), images)
-    assert float(layer.fraction_outside.result()) == 0
+    assert float(metric.result()) == 0
     assert not layer.losses
     layer(images)
-    assert float(layer.fraction_outside.result()) > 0
+    assert float(metric.result()) > 0
     assert len(layer.losses) == 1
+
+
+THETA = np.array(TURNED, np.float32)
+WARP = affine_grid(TURNED, (5, 6), (12, 10))
+FIELD = np.random.default_rng(0).normal(size=[3, 12, 10, 2]).astype(np.float32)
+# What samples, what it is called with, and its name in a model.
+SAMPLING = {
+    "resampler": (lambda x, w: tf_stn.resampler(x, w, name="look"), [WARP]),
+    "affine_resampler": (lambda x, t: tf_stn.affine_resampler(x, t, (5, 6), name="look"), [THETA]),
+    "projective_resampler": (
+        lambda x, m: tf_stn.projective_resampler(x, m, name="look"),
+        [np.eye(3, dtype=np.float32)[None] + 0.1],
+    ),
+    "displacement_resampler": (
+        lambda x, u: tf_stn.displacement_resampler(x, u, name="look"),
+        [FIELD[:1]],
+    ),
+    "Resampler": (lambda x, w: Resampler(name="look")([x, w]), [WARP]),
+    "DisplacementResampler": (lambda x, u: DisplacementResampler(name="look")([x, u]), [FIELD[:1]]),
+    "Transform": (lambda x, t: Transform("affine", name="look")([x, t]), [THETA]),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_whatever_samples_is_drawn_in_a_functional_model(images, name):
+    function, others = SAMPLING[name]
+    others = [np.repeat(each, 3, axis=0) for each in others]
+    inputs = [keras.Input(each.shape[1:]) for each in (images, *others)]
+    model = keras.Model(inputs, function(*inputs))
+    figure = visualize.draw(model, [images, *others], layer="look", lines=3)
+    seen = samples_of(model, [images, *others])
+    expected = visualize.draw_warp(images, seen.warp(), model([images, *others]), lines=3)
+    np.testing.assert_array_equal(visualize.to_array(figure), visualize.to_array(expected))
+    np.testing.assert_allclose(
+        seen.output, resampler(images, seen.warp()), atol=1e-5
+    )  # What is drawn is where it samples.
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_whatever_samples_is_drawn_in_a_function(images, name):
+    function, others = SAMPLING[name]
+    figure = visualize.draw(lambda x: function(x, *map(tf.constant, others)), images)
+    assert len(figure.axes) == 6
+
+
+def test_field_that_is_sampled_on_the_way_is_not_drawn(images):
+    """Displacements are sampled too, to compose them; but they are no images."""
+
+    def model(inputs):
+        field = tf_stn.fields.exponential(FIELD)
+        return tf_stn.displacement_resampler(inputs, tf_stn.fields.inverse(field))
+
+    assert samples_of(model, images).name == "displacement_resampler"
+    layer = SpatialTransformer(localisation(is_field=True), "velocity_field")
+    assert samples_of(layer, images).name == layer.name
+
+
+def test_first_of_several_tensors_is_drawn(rng, images):
+    layer = moved_layer(rng)
+    figure = visualize.draw(lambda x: layer(x, source=[x, 1 - x]), images)
+    expected = visualize.draw(layer, images)
+    np.testing.assert_array_equal(visualize.to_array(figure), visualize.to_array(expected))
 
 
 def test_layer_works_on_where_drawing_its_model_fails(rng, images):
@@ -539,15 +618,21 @@ def test_points_of_another_shape_are_an_error(function, shape):
     assert f"received {shape}" in str(error.value)
 
 
-def test_model_without_a_transformer_is_an_error(images):
+def test_model_that_samples_nothing_is_an_error(images):
     model = keras.Sequential([keras.layers.Flatten()], name="plain")
-    with pytest.raises(ValueError, match="must have a SpatialTransformer, received 'plain'"):
+    with pytest.raises(ValueError, match=r"`model` must sample its images .*received 'plain'"):
         visualize.draw(model, images)
 
 
-def test_what_is_no_model_is_an_error(images):
-    with pytest.raises(ValueError, match="or a model that has one, received a function"):
-        visualize.draw(lambda inputs: inputs, images)
+def test_model_that_samples_in_a_graph_is_an_error(images):
+    with pytest.raises(ValueError, match=r"`model` must sample its images .* and eagerly"):
+        visualize.draw(tf.function(lambda x: resampler(x, warp_of(images))), images)
+
+
+@pytest.mark.parametrize("model", [None, "model", 3], ids=str)
+def test_what_is_no_model_is_an_error(images, model):
+    with pytest.raises(ValueError, match="`model` must be a layer, a model or a function"):
+        visualize.draw(model, images)
 
 
 @pytest.mark.parametrize("layer", [None, "third"], ids=str)
@@ -560,13 +645,11 @@ def test_error_names_the_transformers_to_choose_from(images, layer):
     assert f"'first', 'second', received {layer!r}" in str(error.value)
 
 
-def test_transformer_that_the_model_does_not_call_is_an_error(images):
-    class Idle(Wrapped):
-        def call(self, inputs):
-            return inputs
-
-    with pytest.raises(ValueError, match="`model` must call its layer 'idle'"):
-        visualize.draw(Idle(SpatialTransformer(localisation(), name="idle")), images)
+@pytest.mark.parametrize("shape", [[3, 4, 5], [2, 0, 3, 2, 1]], ids=str)
+def test_volumes_of_another_shape_are_an_error(shape):
+    with pytest.raises(ValueError) as error:
+        visualize.slices(np.zeros(shape))
+    assert "`volumes` must have shape [..., depth, height, width, channels]" in str(error.value)
 
 
 # What it needs

@@ -16,7 +16,7 @@ ALIGN = pytest.mark.parametrize("align_corners", [True, False], ids=["centres", 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_grid_equals_the_reference(rng, run, sizes, align_corners):
     theta = rng.normal(size=[3, 2, 3])
-    warp = run(lambda theta: affine_grid(theta, *sizes, align_corners), theta)
+    warp = run(lambda theta: affine_grid(theta, *sizes, align_corners=align_corners), theta)
     expected = reference.affine_grid(theta, *sizes, align_corners)
     assert warp.dtype == tf.float64
     np.testing.assert_allclose(warp, expected, rtol=0, atol=1e-13)
@@ -34,7 +34,7 @@ def test_theta_of_six_is_read_row_by_row(rng):
 def test_identity_is_exact_at_every_size(dtype, align_corners):
     theta = tf.constant([IDENTITY], dtype)
     for side in [*range(1, 300), 511, 512, 1000, 1023, 4097, 65537]:
-        warp = affine_grid(theta, (2, side), (2, side), align_corners)
+        warp = affine_grid(theta, (2, side), (2, side), align_corners=align_corners)
         np.testing.assert_array_equal(warp[0, 1, :, 0], np.arange(side))
 
 
@@ -44,7 +44,7 @@ def test_identity_returns_the_image_bit_for_bit(rng, run, align_corners):
 
     def transform(data, theta):
         size = tf.shape(data)[1:3]
-        return resampler(data, affine_grid(theta, size, size, align_corners))
+        return resampler(data, affine_grid(theta, size, size, align_corners=align_corners))
 
     output = run(transform, data, tf.constant([IDENTITY, IDENTITY]))
     np.testing.assert_array_equal(output, data)
@@ -55,7 +55,7 @@ def test_identity_returns_the_image_bit_for_bit(rng, run, align_corners):
 )
 def test_one_is_the_centre_or_the_edge_of_the_last_pixel(align_corners, corner):
     theta = tf.constant([[0.0, 0.0, 1.0, 0.0, 0.0, 1.0]])
-    warp = affine_grid(theta, (2, 2), (4, 6), align_corners)
+    warp = affine_grid(theta, (2, 2), (4, 6), align_corners=align_corners)
     np.testing.assert_array_equal(warp, np.broadcast_to(corner, [1, 2, 2, 2]))
 
 
@@ -86,7 +86,7 @@ def test_coordinates_are_float32_or_float64(dtype, computed):
 def test_gradient_equals_central_differences(rng, sizes, align_corners):
     theta = tf.constant(rng.normal(size=[2, 6]))
     (analytic,), (numeric,) = tf.test.compute_gradient(
-        lambda theta: affine_grid(theta, *sizes, align_corners), [theta], delta=0.5
+        lambda theta: affine_grid(theta, *sizes, align_corners=align_corners), [theta], delta=0.5
     )
     np.testing.assert_allclose(analytic, numeric, rtol=0, atol=1e-9)
 
@@ -125,13 +125,14 @@ def test_sizes_may_be_tensors_known_late(rng, align_corners):
 
     @tf.function(input_signature=[tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.int64)])
     def late(output_size, input_height):
-        return affine_grid(theta, output_size, (input_height, 7), align_corners)
+        return affine_grid(theta, output_size, (input_height, 7), align_corners=align_corners)
 
     warp = late([3, 1], tf.constant(1, tf.int64))
-    expected = affine_grid(theta, (3, 1), (1, 7), align_corners)
+    expected = affine_grid(theta, (3, 1), (1, 7), align_corners=align_corners)
     np.testing.assert_allclose(warp, expected, rtol=0, atol=1e-13)
     np.testing.assert_allclose(
-        affine_grid(theta, tf.constant([3, 1]), np.array([1, 7]), align_corners), expected
+        affine_grid(theta, tf.constant([3, 1]), np.array([1, 7]), align_corners=align_corners),
+        expected,
     )
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 ALIGN = pytest.mark.parametrize("align_corners", [True, False], ids=["centres", "edges"])
@@ -33,13 +33,13 @@ def both(function, data, theta, output_size, align_corners=True, weights=None):
     """Returns the output and the gradients in data and theta."""
     with tf.GradientTape() as tape:
         tape.watch([data, theta])
-        output = function(data, theta, output_size, align_corners)
+        output = function(data, theta, output_size, align_corners=align_corners)
         loss = tf.reduce_sum(tf.cast(output, theta.dtype) * weights)
     return output, *tape.gradient(loss, [data, theta])
 
 
-def by_grid(data, theta, output_size, align_corners):
-    warp = affine_grid(theta, output_size, data.shape[1:3], align_corners)
+def by_grid(data, theta, output_size, *, align_corners):
+    warp = affine_grid(theta, output_size, data.shape[1:3], align_corners=align_corners)
     return resampler(data, warp)
 
 
@@ -69,7 +69,9 @@ def test_output_and_gradients_equal_those_of_the_grid(rng, case, channels, dtype
 @ALIGN
 def test_output_equals_the_reference(rng, run, align_corners):
     data, theta = rng.normal(size=[2, 6, 9, 3]), thetas(rng, 2)
-    output = run(lambda d, t: affine_resampler(d, t, (5, 4), align_corners), data, theta)
+    output = run(
+        lambda d, t: affine_resampler(d, t, (5, 4), align_corners=align_corners), data, theta
+    )
     warp = reference.affine_grid(theta, (5, 4), (6, 9), align_corners)
     np.testing.assert_allclose(output, reference.resample(data, warp), rtol=0, atol=1e-12)
 
@@ -81,7 +83,7 @@ def test_gradient_equals_central_differences(rng, channels, align_corners):
     theta = tf.constant(thetas(rng, 2) * 0.9)
 
     def function(data, theta):
-        return affine_resampler(data, theta, (4, 7), align_corners)
+        return affine_resampler(data, theta, (4, 7), align_corners=align_corners)
 
     theoretical, numerical = tf.test.compute_gradient(function, [data, theta], delta=1e-6)
     for expected, found in zip(numerical, theoretical):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from problems import RANKS, coordinates_of, problem
 
 from tf_stn import affine_grid, affine_resampler, resampler
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
 BATCHES = pytest.mark.parametrize(
@@ -55,7 +55,11 @@ def assert_equal_to_tiled(function, inputs, grad_output):
 @MODES
 def test_output_and_gradients_equal_those_of_copies(modes, images, grids, rank):
     data, warp, grad_output, *_ = map(tf.constant, problem(rank, images, grids))
-    assert_equal_to_tiled(lambda d, w: resampler(d, w, *modes), [data, warp], grad_output)
+    assert_equal_to_tiled(
+        lambda d, w: resampler(d, w, interpolation=modes[0], padding=modes[1]),
+        [data, warp],
+        grad_output,
+    )
 
 
 @ALL_RANKS
@@ -72,12 +76,16 @@ def test_several_theta_and_one_image_equal_those_of_copies(
     grad_output = tf.constant(rng.normal(size=shape))
 
     def transform(data, theta):
-        return affine_resampler(data, theta, size, True, *modes)
+        return affine_resampler(
+            data, theta, size, align_corners=True, interpolation=modes[0], padding=modes[1]
+        )
 
     output = transform(data, theta)
     assert output.shape == shape
     warp = affine_grid(theta, size, data.shape[1:-1])
-    np.testing.assert_allclose(output, resampler(data, warp, *modes), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        output, resampler(data, warp, interpolation=modes[0], padding=modes[1]), rtol=0, atol=1e-12
+    )
     assert_equal_to_tiled(transform, [data, theta], grad_output)
 
 
@@ -106,10 +114,10 @@ def test_batches_may_be_known_late(rng, images, grids):
     theta = tf.constant(transformations(rng, grids, rank=2))
 
     def warped(data, warp):
-        return resampler(data, warp, "cubic")
+        return resampler(data, warp, interpolation="cubic")
 
     def transformed(data, theta):
-        return affine_resampler(data, theta, (3, 3), True, "cubic")
+        return affine_resampler(data, theta, (3, 3), align_corners=True, interpolation="cubic")
 
     for function, inputs in ((warped, [data, warp]), (transformed, [data, theta])):
         for shapes in ([[None, *x.shape[1:]] for x in inputs], [None, None]):
@@ -150,7 +158,7 @@ def test_empty_batch_has_zero_gradients_of_both_orders(images, grids, points, ra
     warp = tf.ones([grids, points, rank], tf.float64)
     batch = 0 if 0 in (images, grids) else max(images, grids)
     for results in (
-        with_gradients(lambda d, w: resampler(d, w, "cubic"), [data, warp], None),
+        with_gradients(lambda d, w: resampler(d, w, interpolation="cubic"), [data, warp], None),
         with_gradients(lambda d, w: resampler(d, w, fill_value=2.0), [data, warp], None),
     ):
         assert results[0].shape == [batch, points, 3]

@@ -186,5 +186,5 @@ def _sample_cubic(data, warp):
     data, warp = tf.constant(data), tf.constant(np.tile(warp, [len(data), 1, 1]))
     with tf.GradientTape() as tape:
         tape.watch([data, warp])
-        output = resampler(data, warp, "cubic")
+        output = resampler(data, warp, interpolation="cubic")
     return output, *tape.gradient(output, [data, warp])

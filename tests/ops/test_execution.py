@@ -12,7 +12,7 @@ from tensorflow.python.framework import kernels, op_def_registry  # No public wa
 
 from tf_stn import _library, affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn.resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
 
 OPS = {
     "TfStn>Resampler": ops.tf_stn_resampler,
@@ -132,7 +132,7 @@ for dtype in ("float16", "bfloat16", "float32", "float64"):
                 outer.watch([data, warp])
                 with tf.GradientTape() as tape:
                     tape.watch([data, warp])
-                    output = tf_stn.resampler(data, warp, *mode)
+                    output = tf_stn.resampler(data, warp, interpolation=mode[0], padding=mode[1])
                 gradients = tape.gradient(output, [data, warp])
             second = outer.gradient(gradients, [data, warp], [data, warp])
             for tensor in (output, *gradients, *second):

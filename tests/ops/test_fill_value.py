@@ -8,7 +8,7 @@ from problems import coordinates_of, problem
 
 from tf_stn import affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn.resampler import DATA_TYPES
+from tf_stn._resampler import DATA_TYPES
 
 SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
 FILL = (0.5, -2.0, 0.25)
@@ -46,7 +46,7 @@ def test_far_point_is_the_fill_value_exactly():
     data, fill = tf.ones([1, 3, 3, 2]), tf.constant([0.1, -7.0])
     for interpolation in ("nearest", "linear", "cubic"):
         far = [[[-9.0, 1.0], [1.0, 1e30], [np.inf, -np.inf]]]
-        output = resampler(data, far, interpolation, fill_value=fill)
+        output = resampler(data, far, interpolation=interpolation, fill_value=fill)
         np.testing.assert_allclose(output, np.broadcast_to(fill, [1, 3, 2]), rtol=1e-6)
 
 
@@ -68,7 +68,7 @@ def test_gradients_of_both_orders_in_it_equal_the_reference(rank, interpolation,
             outer.watch(fill)
             with tf.GradientTape() as inner:
                 inner.watch([data, warp, fill])
-                output = resampler(data, warp, interpolation, fill_value=fill)
+                output = resampler(data, warp, interpolation=interpolation, fill_value=fill)
             first = inner.gradient(output, [data, warp, fill], grad_output)
         directed = [tf.constant(direction) for direction in directions]
         return first[2], outer.gradient(first[:2], fill, directed)
@@ -125,7 +125,13 @@ def test_affine_resampler_has_the_same(rng):
 @pytest.mark.parametrize("padding", ["border", "reflect", "symmetric", "wrap"])
 def test_other_paddings_have_nothing_to_fill(padding):
     with pytest.raises(ValueError, match=f"padding 'zeros' alone.*received padding '{padding}'"):
-        resampler(tf.zeros([1, 2, 2, 1]), tf.zeros([1, 1, 2]), "linear", padding, 1.0)
+        resampler(
+            tf.zeros([1, 2, 2, 1]),
+            tf.zeros([1, 1, 2]),
+            interpolation="linear",
+            padding=padding,
+            fill_value=1.0,
+        )
 
 
 @pytest.mark.parametrize("shape", [(2,), (3, 1), (1, 3)], ids=str)
@@ -183,12 +189,14 @@ def test_fill_value_leaves_points_that_do_not_reach_it_alone(images, rng, interp
 
     def results(fill_value):
         def first(data, warp):
-            return tf.reduce_sum(resampler(data, warp, interpolation, fill_value=fill_value) ** 2)
+            return tf.reduce_sum(
+                resampler(data, warp, interpolation=interpolation, fill_value=fill_value) ** 2
+            )
 
         def second(data, warp):
             return tf.reduce_sum(gradients(first, data, warp)[1] ** 2)
 
-        samples = resampler(images, inside, interpolation, fill_value=fill_value)
+        samples = resampler(images, inside, interpolation=interpolation, fill_value=fill_value)
         return [samples, *gradients(first, images, inside), *gradients(second, images, inside)]
 
     for result, expected in zip(results(fill), results(0.0), strict=True):
@@ -203,7 +211,7 @@ def test_fill_value_of_weight_zero_is_not_read(images, rng, interpolation, colum
 
     def results(fill_value):
         def sample(warp):
-            return resampler(images, warp, interpolation, fill_value=fill_value)
+            return resampler(images, warp, interpolation=interpolation, fill_value=fill_value)
 
         return sample(warp), gradients(sample, warp)[0][..., 1]
 

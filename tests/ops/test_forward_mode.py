@@ -29,7 +29,7 @@ def problem(request, rng):
     if request.param == "resampler":
         point = rng.integers(-1, 6, [2, 8, 2]) + rng.uniform(0.2, 0.8, [2, 8, 2])
         return (
-            lambda warp: tf_stn.resampler(images, warp, "cubic", "reflect"),
+            lambda warp: tf_stn.resampler(images, warp, interpolation="cubic", padding="reflect"),
             tf.constant(point),
             tf.constant(rng.normal(size=point.shape)),
         )

@@ -10,8 +10,8 @@ import tensorflow as tf
 from problems import MODE_IDS, MODES, RANKS, assert_near, problem, smooth_problem
 
 from tf_stn import SpatialTransformer, affine_resampler, resampler
+from tf_stn._gradients import compose_second_order
 from tf_stn._library import ops
-from tf_stn.gradients import compose_second_order
 
 ALL_MODES = pytest.mark.parametrize("modes", MODES, ids=MODE_IDS)
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
@@ -65,7 +65,11 @@ def gradient_of(modes):
 
     def function(data, warp, grad_output):
         return flat(
-            first_order(lambda data, warp: resampler(data, warp, *modes), [data, warp], grad_output)
+            first_order(
+                lambda data, warp: resampler(data, warp, interpolation=modes[0], padding=modes[1]),
+                [data, warp],
+                grad_output,
+            )
         )
 
     return function
@@ -77,7 +81,10 @@ def gradient_of(modes):
 def test_jacobian_of_first_and_second_order_equals_differences(order, modes, rank):
     data, warp, grad_output, *_ = smooth_problem(rank, **SMALL)
     functions = {
-        1: (lambda data, warp: resampler(data, warp, *modes), [data, warp]),
+        1: (
+            lambda data, warp: resampler(data, warp, interpolation=modes[0], padding=modes[1]),
+            [data, warp],
+        ),
         2: (gradient_of(modes), [data, warp, grad_output]),
     }
     function, inputs = functions[order]
@@ -104,10 +111,12 @@ def test_gradient_check_can_fail(rng):
     @tf.custom_gradient
     def wrong(data, warp):
         def gradient(g):
-            right = first_order(lambda d, w: resampler(d, w, "cubic"), [data, warp], g)
+            right = first_order(
+                lambda d, w: resampler(d, w, interpolation="cubic"), [data, warp], g
+            )
             return [x * (1 + 1e-6) for x in right]
 
-        return resampler(data, warp, "cubic"), gradient
+        return resampler(data, warp, interpolation="cubic"), gradient
 
     with pytest.raises(AssertionError):
         assert_gradient(rng, wrong, [data, warp])
@@ -137,7 +146,11 @@ def test_hessian_is_symmetric(rng, modes, rank):
     def gradient(parameters):
         d, w = tf.split(parameters, sizes)
         inputs = [tf.reshape(d, data.shape), tf.reshape(w, warp.shape)]
-        return flat(first_order(lambda d, w: resampler(d, w, *modes) ** 2, inputs))
+        return flat(
+            first_order(
+                lambda d, w: resampler(d, w, interpolation=modes[0], padding=modes[1]) ** 2, inputs
+            )
+        )
 
     parameters = flat([data, warp])
     with tf.GradientTape() as tape:
@@ -155,7 +168,7 @@ def test_tapes_nested_as_deep_as_wanted_give_the_derivative_of_that_order(rank):
 
     def derivative(points, coordinates):
         if not coordinates:
-            return resampler(data_tensor, points, "cubic", "reflect")[..., 0]
+            return resampler(data_tensor, points, interpolation="cubic", padding="reflect")[..., 0]
         with tf.GradientTape() as tape:
             tape.watch(points)
             lower = tf.reduce_sum(derivative(points, coordinates[1:]))
@@ -201,14 +214,14 @@ def test_batch_jacobian_equals_differences(rng, graph):
             outer.watch(warp)
             with tf.GradientTape() as inner:
                 inner.watch(warp)
-                output = resampler(data, warp, "cubic")
+                output = resampler(data, warp, interpolation="cubic")
             first = inner.batch_jacobian(output, warp)
             loss = tf.reduce_sum(first**2, axis=[1, 2, 3, 4])
         return first, outer.gradient(loss, warp)
 
     first, second = (tf.function(jacobians) if graph else jacobians)(warp)
     direction = random_like(rng, [warp])
-    numeric = quotient(lambda warp: resampler(data, warp, "cubic"), [warp], direction)
+    numeric = quotient(lambda warp: resampler(data, warp, interpolation="cubic"), [warp], direction)
     np.testing.assert_allclose(
         tf.einsum("bpcqd,bqd->bpc", first, direction[0]), numeric, rtol=0, atol=ACCURACY
     )
@@ -220,7 +233,7 @@ def test_graph_of_version_1_has_gradients_of_gradients():
     data, warp, *_ = (x.numpy() for x in smooth_problem(2, **SMALL))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         inputs = [tf.constant(data), tf.constant(warp)]
-        output = resampler(*inputs, "cubic")
+        output = resampler(*inputs, interpolation="cubic")
         first = tf.gradients(output**2, inputs)
         second = tf.gradients([g**2 for g in first], inputs)
         third = tf.gradients([g**2 for g in second], inputs)
@@ -229,7 +242,7 @@ def test_graph_of_version_1_has_gradients_of_gradients():
 
     def squares(order):
         if order == 0:
-            return lambda *x: [resampler(*x, "cubic") ** 2]
+            return lambda *x: [resampler(*x, interpolation="cubic") ** 2]
         lower = squares(order - 1)
 
         def gradient(*x):
@@ -268,7 +281,9 @@ def test_gradients_of_theta_of_three_orders_equal_differences(rng, modes, rank):
     data, theta, size = transformation_problem(rank, rng)
 
     def output(data, theta):
-        return affine_resampler(data, theta, size, True, *modes)
+        return affine_resampler(
+            data, theta, size, align_corners=True, interpolation=modes[0], padding=modes[1]
+        )
 
     def first(data, theta, grad_output):
         return flat(first_order(output, [data, theta], grad_output))
@@ -291,9 +306,14 @@ def test_gradient_of_the_fill_value_of_three_orders_equals_differences(rng, rank
     points = smooth_problem(rank, images=1, grids=1, channels=2)[1]
     fill = tf.constant([0.7, -1.3], tf.float64)
     functions = [
-        (lambda d, p, f: resampler(d, p, "cubic", fill_value=f), [data, points, fill]),
         (
-            lambda d, t, f: affine_resampler(d, 1.4 * t, size, True, "cubic", fill_value=f),
+            lambda d, p, f: resampler(d, p, interpolation="cubic", fill_value=f),
+            [data, points, fill],
+        ),
+        (
+            lambda d, t, f: affine_resampler(
+                d, 1.4 * t, size, align_corners=True, interpolation="cubic", fill_value=f
+            ),
             [data, theta, fill],
         ),
     ]
@@ -315,9 +335,12 @@ def test_gradient_of_the_fill_value_of_three_orders_equals_differences(rng, rank
 
 
 FORWARD_PROBLEMS = {
-    "warp": lambda: (lambda d, x: resampler(d, x, "cubic"), smooth_problem(2, **SMALL)[:2]),
+    "warp": lambda: (
+        lambda d, x: resampler(d, x, interpolation="cubic"),
+        smooth_problem(2, **SMALL)[:2],
+    ),
     "theta": lambda: (
-        lambda d, x: affine_resampler(d, x, (3, 2), True, "cubic"),
+        lambda d, x: affine_resampler(d, x, (3, 2), align_corners=True, interpolation="cubic"),
         transformation_problem(2, None)[:2],
     ),
 }
@@ -374,8 +397,8 @@ def test_forward_mode_equals_differences(rng, argument, graph):
 def test_forward_mode_of_data_is_sampling_of_the_direction(rng):
     data, warp, _, direction, _ = smooth_problem(3)
     with tf.autodiff.ForwardAccumulator(data, direction) as accumulator:
-        output = resampler(data, warp, "cubic", "wrap")
-    expected = resampler(direction, warp, "cubic", "wrap")
+        output = resampler(data, warp, interpolation="cubic", padding="wrap")
+    expected = resampler(direction, warp, interpolation="cubic", padding="wrap")
     np.testing.assert_allclose(accumulator.jvp(output), expected, rtol=0, atol=1e-13)
 
 
@@ -384,7 +407,7 @@ def test_hessian_vector_product_is_the_same_in_every_mode(rng):
     (direction,) = random_like(rng, [warp])
 
     def gradient(warp):
-        return first_order(lambda w: resampler(data, w, "cubic") ** 2, [warp])[0]
+        return first_order(lambda w: resampler(data, w, interpolation="cubic") ** 2, [warp])[0]
 
     with tf.GradientTape() as tape:
         tape.watch(warp)

@@ -113,7 +113,9 @@ def test_odd_coordinates_are_defined_in_every_mode_and_order(modes, rank):
         assert np.isfinite(first[0]).all()
         assert np.isfinite(second[0]).all()
     right = reference.resample(data, warp, interpolation, padding)
-    assert_near(resampler(data, warp, interpolation, padding), right, "float64")
+    assert_near(
+        resampler(data, warp, interpolation=interpolation, padding=padding), right, "float64"
+    )
 
 
 @ALL_RANKS
@@ -123,7 +125,12 @@ def test_pixel_centres_return_pixels_bit_for_bit(modes, rank):
     data.flat[:4] = [np.nan, np.inf, -np.inf, -0.0]
     axes = [np.arange(size) for size in data.shape[1:-1]]
     centres = np.stack(np.meshgrid(*axes, indexing="ij")[::-1], axis=-1)
-    output = resampler(tf.constant(data), tf.constant(centres[None], tf.float64), *modes)
+    output = resampler(
+        tf.constant(data),
+        tf.constant(centres[None], tf.float64),
+        interpolation=modes[0],
+        padding=modes[1],
+    )
     np.testing.assert_array_equal(output, data)
     np.testing.assert_array_equal(np.signbit(output.numpy().flat[3]), True)
 
@@ -142,18 +149,25 @@ KNOWN = {
 def test_known_values_outside_the_image(modes):
     data = tf.reshape(tf.constant([1.0, 2.0, 4.0, 8.0]), [1, 1, 4, 1])
     warp = [[[float(x), 0.0] for x in (-2, -1, 4, 5, 9)]]
-    np.testing.assert_array_equal(resampler(data, warp, *modes)[0, :, 0], KNOWN[modes[1]])
+    np.testing.assert_array_equal(
+        resampler(data, warp, interpolation=modes[0], padding=modes[1])[0, :, 0], KNOWN[modes[1]]
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nearest_takes_the_even_one_of_two(dtype):
     data = tf.reshape(tf.range(6.0), [1, 1, 6, 1])
     x = [-0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 1.499, 1.501]
-    output = resampler(tf.cast(data, dtype), [[[value, 0.0] for value in x]], "nearest", "border")
+    output = resampler(
+        tf.cast(data, dtype),
+        [[[value, 0.0] for value in x]],
+        interpolation="nearest",
+        padding="border",
+    )
     np.testing.assert_array_equal(output[0, :, 0], [0, 0, 2, 2, 4, 4, 1, 2])
 
 
 def test_cubic_halfway_between_pixels_is_that_of_keys():
     """-3/32, 19/32, 19/32, -3/32 with a = -0.75."""
     data = tf.reshape(tf.constant([32.0, 64.0, 0.0, -32.0]), [1, 1, 4, 1])
-    assert resampler(data, [[[1.5, 0.0]]], "cubic")[0, 0, 0] == -3 + 38 + 3
+    assert resampler(data, [[[1.5, 0.0]]], interpolation="cubic")[0, 0, 0] == -3 + 38 + 3

@@ -48,7 +48,7 @@ def our_results(case):
         with tf.GradientTape() as inner:
             inner.watch(inputs[:2])
             warp = to_pixels(grid, data.shape[1:-1], align_corners)
-            output = resampler(data, warp, interpolation, padding)
+            output = resampler(data, warp, interpolation=interpolation, padding=padding)
         gradients = inner.gradient(output, inputs[:2], grad_output)
     second = outer.gradient(gradients, inputs, [grad_grad_data, grad_grad_grid])
     names = ["output", "grad_data", "grad_grid"]
@@ -76,7 +76,7 @@ def test_onnx_gives_the_same_samples(case):
 def test_pytorch_gives_the_same_affine_grid(rank, align_corners):
     theirs = kept()[f"torch/grid/{rank}d-{'centres' if align_corners else 'edges'}"]
     size = (3, 4, 5)[-rank:]
-    warp = affine_grid(tf.constant(peers.theta(rank)), size, size, align_corners)
+    warp = affine_grid(tf.constant(peers.theta(rank)), size, size, align_corners=align_corners)
     pixels = to_pixels(tf.constant(theirs), size, align_corners)
     np.testing.assert_allclose(warp, pixels, rtol=0, atol=ACCURACY)
 
@@ -123,7 +123,9 @@ def test_scipy_gives_the_same_samples(rng, interpolation, padding, rank):
         cval=fill,
     )
     warp = points[None, :, ::-1]
-    ours = resampler(image[None, ..., None], warp, interpolation, padding, fill_value=fill)
+    ours = resampler(
+        image[None, ..., None], warp, interpolation=interpolation, padding=padding, fill_value=fill
+    )
     np.testing.assert_allclose(ours[0, :, 0], output, rtol=0, atol=ACCURACY)
 
 

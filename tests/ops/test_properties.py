@@ -31,9 +31,9 @@ from hypothesis import strategies as st
 from repository import ROOT
 
 from tf_stn import resampler
+from tf_stn._gradients import compose_second_order
 from tf_stn._library import ops
-from tf_stn.gradients import compose_second_order
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 pytestmark = pytest.mark.usefixtures("on_cpu")
 

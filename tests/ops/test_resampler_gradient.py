@@ -6,7 +6,7 @@ import reference
 import tensorflow as tf
 
 from tf_stn import resampler
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 STEP = 1e-3  # Exact for a function linear in each coordinate, bar rounding.
 HEIGHT, WIDTH = 4, 5
@@ -23,7 +23,7 @@ def points(region, rng):
 def gradients(data, warp, grad_output, *modes):
     with tf.GradientTape() as tape:
         tape.watch([data, warp])
-        output = resampler(data, warp, *modes)
+        output = resampler(data, warp, interpolation=modes[0], padding=modes[1])
     return tape.gradient(output, [data, warp], grad_output)
 
 

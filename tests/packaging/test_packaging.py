@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 from repository import ROOT, lists_of
@@ -32,14 +33,39 @@ def test_public_names():
         "affine_grid",
         "affine_resampler",
         "callbacks",
-        "distance_outside",
-        "fraction_outside",
+        "displacement_resampler",
+        "fields",
+        "identity_grid",
+        "layers",
         "library_path",
+        "matrices",
+        "metrics",
+        "projective_resampler",
+        "regularizers",
         "resampler",
         "transformations",
         "visualize",
     ]
     assert all(hasattr(tf_stn, name) for name in tf_stn.__all__)
+
+
+def test_completion_lists_the_public_names_alone():
+    """Also those of modules that are imported when they are used."""
+    assert [name for name in dir(tf_stn) if not name.startswith("__")] == sorted(tf_stn.__all__)
+
+
+def test_no_function_hides_a_module_of_its_name():
+    names = [path.stem for path in (ROOT / "tf_stn").iterdir() if not path.name.startswith("_")]
+    public = [name for name in names if name in tf_stn.__all__]
+    assert {"callbacks", "fields", "layers", "matrices", "transformations"} <= set(public)
+    assert all(isinstance(getattr(tf_stn, name), types.ModuleType) for name in public)
+    assert set(names) - set(public) <= {"py"}  # py.typed
+
+
+def test_every_package_is_in_the_distribution():
+    packages = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tf_stn/**/__init__.py")}
+    (listed,) = re.findall(r"^packages = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
+    assert {name.replace("/", ".") for name in packages} == set(re.findall(r'"(.*?)"', listed))
 
 
 def test_version_is_that_of_the_distribution_and_of_the_changelog():
@@ -195,14 +221,23 @@ def test_contributors_are_told_which_tests_cover_what():
 
 
 def test_dependencies_point_in_one_direction():
-    """From layers to transformations, grids, resampler and _library, never upwards."""
-    order = ["_library", "_keras", "resampler", "grids", "gradients", "affine_resampler", "outside"]
-    order += ["transformations", "layers", "_inspection", "visualize", "callbacks"]
+    """From layers to transformations, grids, the resampler and the library, never upwards.
+
+    What a function imports when it is called, as `_symbolic` does nodes of Keras, is no dependency.
+    """
+    order = ["_library", "_keras", "_observing", "_symbolic", "_checks", "_sizes", "_resampler"]
+    order += ["_small_matrices", "_grids", "_gradients", "matrices"]
+    order += ["_affine_resampler", "_projective_resampler", "_displacement_resampler"]
+    order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
+    order += ["transformations", "_nodes", "_sampling_layers", "_spatial_transformer", "layers"]
+    order += ["visualize", "callbacks"]
     order += ["__init__", "__main__"]
-    for path in (ROOT / "tf_stn").glob("*.py"):
-        if path.stem == "_build_info":
+    for path in (ROOT / "tf_stn").rglob("*.py"):
+        importer = path.relative_to(ROOT / "tf_stn").parts[0].removesuffix(".py")
+        if importer == "_build_info":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ImportFrom) and node.module.startswith("tf_stn."):
                 imported = node.module.split(".")[1]
-                assert order.index(imported) < order.index(path.stem), f"{path.stem}: {imported}"
+                is_own = imported == importer == "transformations"
+                assert is_own or order.index(imported) < order.index(importer), (importer, imported)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 # None in `make test`, whose examples are the same in every run.
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES")

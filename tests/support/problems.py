@@ -6,7 +6,7 @@ import numpy as np
 import reference
 import tensorflow as tf
 
-from tf_stn.resampler import INTERPOLATIONS, PADDINGS
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 MODES = [(interpolation, padding) for interpolation in INTERPOLATIONS for padding in PADDINGS]
 MODE_IDS = ["-".join(mode) for mode in MODES]

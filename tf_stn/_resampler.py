@@ -1,9 +1,15 @@
 """Samples images at real-valued coordinates, differentiably."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from tf_stn._checks import as_tensor, check_mode
 from tf_stn._library import ops
+from tf_stn._observing import note
+from tf_stn._sizes import static_shape
+from tf_stn._symbolic import accepts_keras_tensors
 
 INTERPOLATIONS = ("nearest", "linear", "cubic")
 PADDINGS = ("zeros", "border", "reflect", "symmetric", "wrap")
@@ -15,36 +21,22 @@ _DATA_TYPE_ENUMS = frozenset(dtype.as_datatype_enum for dtype in DATA_TYPES)
 _FLOAT64_ENUM = tf.float64.as_datatype_enum
 
 
-def as_tensor(value, dtype_hint: tf.DType | None = None) -> tf.Tensor:
-    """Converts `value` to a tensor, unless it is one."""
-    if isinstance(value, tf.Tensor):
-        return value
-    return tf.convert_to_tensor(value, dtype_hint=dtype_hint)
-
-
 def coordinate_type(dtype: tf.DType) -> tf.DType:
     """Returns the type in which coordinates for `dtype` are kept: float32 or float64."""
     return tf.float64 if dtype.as_datatype_enum == _FLOAT64_ENUM else tf.float32
 
 
-def to_coordinates(value, dtype: tf.DType, argument: str) -> tf.Tensor:
+def to_coordinates(value: Any, dtype: tf.DType, argument: str) -> tf.Tensor:
     """Converts `value` to a tensor of type `dtype`; complex numbers and text are errors.
 
     Numbers in lists are converted at once, so that float64 loses nothing.
     """
-    tensor = as_tensor(value, dtype_hint=dtype)
+    tensor = as_tensor(argument, value, dtype_hint=dtype)
     if tensor.dtype.as_datatype_enum == dtype.as_datatype_enum:
         return tensor
     if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
         raise TypeError(f"`{argument}` must hold real numbers, received {tensor.dtype.name}")
     return tf.cast(tensor, dtype)
-
-
-def check_mode(argument: str, value: str, known: tuple[str, ...]) -> None:
-    """Raises a ValueError unless `value` is one of `known`."""
-    if not (isinstance(value, str) and value in known):
-        names = ", ".join(repr(name) for name in known)
-        raise ValueError(f"`{argument}` must be one of {names}, received {value!r}")
 
 
 def check_modes(interpolation: str, padding: str) -> None:
@@ -53,9 +45,9 @@ def check_modes(interpolation: str, padding: str) -> None:
     check_mode("padding", padding, PADDINGS)
 
 
-def to_data(value) -> tf.Tensor:
+def to_data(value: Any) -> tf.Tensor:
     """Converts `value` to a tensor; a TypeError unless it is of one of DATA_TYPES."""
-    data = as_tensor(value)
+    data = as_tensor("data", value)
     if data.dtype.as_datatype_enum not in _DATA_TYPE_ENUMS:
         raise TypeError(
             "`data` must be of type float16, bfloat16, float32 or float64, "
@@ -64,7 +56,7 @@ def to_data(value) -> tf.Tensor:
     return data
 
 
-def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
+def to_fill(fill_value: Any, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
     """Returns the input of an op that has the pixels outside: `[channels]`, or none for zeros."""
     if isinstance(fill_value, (int, float, np.integer, np.floating)) and fill_value == 0:
         return []
@@ -73,11 +65,12 @@ def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
             "`fill_value` goes with padding 'zeros' alone, whose pixels outside it replaces, "
             f"received padding {padding!r}"
         )
-    fill = as_tensor(fill_value, dtype_hint=data.dtype)
+    fill = as_tensor("fill_value", fill_value, dtype_hint=data.dtype)
     if not (fill.dtype.is_floating or fill.dtype.is_integer):
         raise TypeError(f"`fill_value` must hold real numbers, received {fill.dtype.name}")
     fill = tf.cast(fill, data.dtype)
-    channels = data.shape[-1] if data.shape.rank else None
+    shape = static_shape(data)
+    channels = shape[-1] if shape else None
     if fill.shape.rank != 0 and not fill.shape.is_compatible_with([channels]):
         raise ValueError(
             f"`fill_value` must be a number or have shape [channels], here [{channels}], "
@@ -88,13 +81,15 @@ def to_fill(fill_value, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
     if fill.shape.rank == 0 and channels is not None:
         return [tf.broadcast_to(fill, [channels])]
     # A number gets the channels of the data, anything else keeps its shape.
-    shape = tf.concat([tf.shape(fill), tf.shape(data)[-1:]], axis=0)
-    return [tf.broadcast_to(fill, shape[: tf.maximum(tf.rank(fill), 1)])]
+    late = tf.concat([tf.shape(fill), tf.shape(data)[-1:]], axis=0)
+    return [tf.broadcast_to(fill, late[: tf.maximum(tf.rank(fill), 1)])]
 
 
+@accepts_keras_tensors
 def resampler(
     data: tf.Tensor,
     warp: tf.Tensor,
+    *,
     interpolation: str = "linear",
     padding: str = "zeros",
     fill_value: float | tf.Tensor = 0.0,
@@ -103,8 +98,7 @@ def resampler(
     """Samples images or volumes at real-valued pixel coordinates.
 
     Pixel `(0, 0)` has its centre at `(0, 0)`, so an image of width `W` spans `x` in
-    `[0, W - 1]`. Normalised coordinates are the grid generator's business; see
-    `tf_stn.affine_grid`.
+    `[0, W - 1]`. For normalised coordinates use `tf_stn.affine_grid`.
 
     >>> image = tf.reshape([0., 10., 20., 30.], [1, 2, 2, 1])
     >>> tf_stn.resampler(image, [[[0.5, 0.0], [1.0, 0.5]]])[0, :, 0].numpy()
@@ -169,10 +163,28 @@ def resampler(
       the upper one; and outside, where we map the rounded index and they round the mapped
       coordinate, under `"symmetric"` PyTorch and ONNX may take the other one.
     """
+    data, warp, output = sample(data, warp, interpolation, padding, fill_value, name)
+    note("resampler", data, lambda: warp, output)
+    return output
+
+
+def sample(
+    data: tf.Tensor,
+    warp: tf.Tensor,
+    interpolation: str = "linear",
+    padding: str = "zeros",
+    fill_value: float | tf.Tensor = 0.0,
+    name: str | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Does what `resampler` does, and lets nobody look on.
+
+    Returns:
+      `data` and `warp` as tensors, and what is sampled.
+    """
     check_modes(interpolation, padding)
     data = to_data(data)
     warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
-    return ops.tf_stn_resampler(
+    output = ops.tf_stn_resampler(
         data,
         warp,
         to_fill(fill_value, data, padding),
@@ -180,3 +192,4 @@ def resampler(
         padding=padding,
         name=name,
     )
+    return data, warp, output

@@ -2,65 +2,21 @@
 
 import tensorflow as tf
 
+from tf_stn._grids import map_pixels, pixel_matrix, spatial_rank
 from tf_stn._library import ops
-from tf_stn.grids import Size, pixel_matrix, spatial_rank
-from tf_stn.resampler import (
-    check_modes,
-    coordinate_type,
-    to_coordinates,
-    to_data,
-    to_fill,
-)
-
-_IMAGES = {
-    2: ("[batch, height, width, channels]", "a height and a width"),
-    3: ("[batch, depth, height, width, channels]", "a depth, a height and a width"),
-}
+from tf_stn._observing import note
+from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
+from tf_stn._sizes import Size, image_size, with_spatial_rank
+from tf_stn._symbolic import accepts_keras_tensors
 
 
-def image_size(argument: str, images: tf.Tensor, rank: int = 2) -> tuple[int, ...] | tf.Tensor:
-    """Returns the sides of images or volumes; an error if one is zero, now or in the graph."""
-    shape, sides = _IMAGES[rank]
-    if images.shape.rank not in (None, rank + 2):
-        raise ValueError(f"`{argument}` must have shape {shape}, received {images.shape.as_list()}")
-    static = (None,) if images.shape.rank is None else tuple(images.shape[1:-1])
-    expected = f"`{argument}` must have {sides} of at least 1, received shape"
-    if 0 in static:
-        raise ValueError(f"{expected} {images.shape.as_list()}")
-    if None not in static:
-        return static
-    late = tf.shape(images)
-    check = tf.debugging.Assert(tf.reduce_all(late[1:-1] > 0), [expected, late])
-    with tf.control_dependencies([check]):
-        sides = tf.identity(late[1:-1])
-    sides.set_shape([rank])
-    return sides
-
-
-def _rank_of(data: tf.Tensor, theta: tf.Tensor, output_size: Size | None) -> int:
-    """Returns the number of spatial axes of `data`, by the others where it is not known yet."""
-    if data.shape.rank not in (None, 4, 5):
-        raise ValueError(
-            "`data` must have shape [batch, height, width, channels] or [batch, depth, height, "
-            f"width, channels], received {data.shape.as_list()}"
-        )
-    return spatial_rank(theta, output_size) if data.shape.rank is None else data.shape.rank - 2
-
-
-def _with_rank(data: tf.Tensor, rank: int) -> tf.Tensor:
-    """Returns `data`, of `rank` spatial axes, as a tensor that knows it; else an error later."""
-    if data.shape.rank is not None:
-        return data
-    late, expected = tf.shape(data), f"`data` must have shape {_IMAGES[rank][0]}, received"
-    check = tf.debugging.Assert(tf.equal(tf.size(late), rank + 2), [expected, late])
-    with tf.control_dependencies([check]):
-        return tf.ensure_shape(data, [None] * (rank + 2))
-
-
+@accepts_keras_tensors
 def affine_resampler(
     data: tf.Tensor,
     theta: tf.Tensor,
     output_size: Size | None = None,
+    *,
+    units: str = "normalised",
     align_corners: bool = True,
     interpolation: str = "linear",
     padding: str = "zeros",
@@ -69,7 +25,7 @@ def affine_resampler(
 ) -> tf.Tensor:
     """Samples each image or volume under its affine transformation.
 
-    The same as `resampler(data, affine_grid(theta, output_size, input_size))`, but the points are
+    The same as `resampler(data, affine_grid(theta, output_size, data))`, but the points are
     computed where they are used: neither the grid nor its gradient is ever stored.
 
     >>> image = tf.reshape([0., 10., 20., 30.], [1, 2, 2, 1])
@@ -88,7 +44,9 @@ def affine_resampler(
         `data` and `theta` may have a batch of 1, which goes with each item of the other's. No
         image is ever copied for that.
       output_size: `(height, width)` of the output, or `(depth, height, width)`, as integers or
-        integer tensors; by default that of `data`.
+        integer tensors, or an image or volume whose sides are meant; by default that of `data`.
+      units: Of `theta`: `"normalised"` (default), or `"pixels"`, from output pixels to input
+        pixels, as matrices of OpenCV are with `WARP_INVERSE_MAP`; see `affine_grid`.
       align_corners: Whether -1 and 1 are the centres of the outermost pixels (default) or their
         outer edges; see `affine_grid`.
       interpolation: As in `resampler`; default `"linear"`.
@@ -110,8 +68,8 @@ def affine_resampler(
 
     Raises:
       TypeError: `data`, `theta` or `fill_value` is of another type.
-      ValueError: unknown mode, `theta` not of a shape above, a `fill_value` that does not fit, or
-        a size that is not as many positive integers; in graph mode also mismatched shapes.
+      ValueError: unknown mode or units, `theta` not of a shape above, a `fill_value` that does not
+        fit, or a size that is not as many positive integers; in graph mode also mismatched shapes.
       tf.errors.InvalidArgumentError: mismatched shapes, or an image without pixels.
 
     Reference:
@@ -122,12 +80,11 @@ def affine_resampler(
     with tf.name_scope(name or "affine_resampler"):
         data = to_data(data)
         theta = to_coordinates(theta, coordinate_type(data.dtype), "theta")
-        rank = _rank_of(data, theta, output_size)
-        data = _with_rank(data, rank)
+        data, rank = with_spatial_rank(data, spatial_rank(theta, output_size))
         input_size = image_size("data", data, rank)
         output_size = input_size if output_size is None else output_size
-        matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners)
-        return ops.tf_stn_affine_resampler(
+        matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners, units)
+        output = ops.tf_stn_affine_resampler(
             data,
             matrix,
             tf.cast(size, tf.int32),
@@ -135,3 +92,11 @@ def affine_resampler(
             interpolation=interpolation,
             padding=padding,
         )
+        note(
+            "affine_resampler",
+            data,
+            lambda: map_pixels(matrix, size, rank),
+            output,
+            is_straight=True,
+        )
+        return output

@@ -7,16 +7,31 @@ products with samples of the next order. The second order of all has a kernel of
 `ResamplerGradGrad`; what follows is composed of the two.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tf_stn._grids import map_pixels, pixel_axes
 from tf_stn._library import ops
-from tf_stn.grids import map_pixels, pixel_axes
-from tf_stn.resampler import coordinate_type
+from tf_stn._resampler import coordinate_type
 
 Tensors = list[tf.Tensor | None]
+
+
+def _register(op: str) -> Callable[[Callable], Callable]:
+    """Registers a function as the gradient of an op, unless there is one.
+
+    There is where the package is imported again, after its modules were forgotten.
+    """
+
+    def register(function: Callable) -> Callable:
+        with contextlib.suppress(KeyError):
+            tf.RegisterGradient(op)(function)
+        return function
+
+    return register
 
 
 def _modes(op: tf.Operation) -> dict[str, str]:
@@ -93,7 +108,7 @@ def _outside(
     return _weight_outside(inside, any(derivative))
 
 
-@tf.RegisterGradient("TfStn>Resampler")
+@_register("TfStn>Resampler")
 def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     data, warp, *fill = op.inputs
     unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
@@ -114,7 +129,7 @@ def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     return _keep_needed(op, gradients)
 
 
-@tf.RegisterGradient("TfStn>AffineResampler")
+@_register("TfStn>AffineResampler")
 def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     data, matrix, output_size, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
@@ -208,7 +223,7 @@ def _second_order_of_fill(
     return total
 
 
-@tf.RegisterGradient("TfStn>ResamplerGrad")
+@_register("TfStn>ResamplerGrad")
 def _resampler_grad(
     op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_warp: tf.Tensor
 ) -> Tensors:
@@ -216,16 +231,16 @@ def _resampler_grad(
     unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
     arguments = (data, warp, grad_output, grad_grad_data, grad_grad_warp, fill)
     if any(derivative):
-        gradients = compose_second_order(*arguments, modes, derivative)
+        gradients = [*compose_second_order(*arguments, modes, derivative)]
     else:
-        gradients = ops.tf_stn_resampler_grad_grad(
+        computed = ops.tf_stn_resampler_grad_grad(
             *arguments,
             compute_grad_data=0 not in unneeded,
             compute_grad_warp=1 not in unneeded,
             compute_grad_grad_output=2 not in unneeded,
             **modes,
         )
-    gradients = list(gradients)
+        gradients = [*computed]
     if fill and 3 not in unneeded:
         gradients.append(
             _second_order_of_fill(
@@ -235,7 +250,7 @@ def _resampler_grad(
     return _keep_needed(op, gradients)
 
 
-@tf.RegisterGradient("TfStn>ResamplerGradGrad")
+@_register("TfStn>ResamplerGradGrad")
 def _resampler_grad_grad(
     op: tf.Operation,
     grad_data: tf.Tensor,
@@ -260,7 +275,7 @@ def _resampler_grad_grad(
     orders = [0] * _rank_of(data, warp)
     totals = [tf.zeros_like(tensor) for tensor in op.inputs]
 
-    def add(gradient, derivative):
+    def add(gradient: tf.Tensor, derivative: Sequence[int]) -> tf.Tensor:
         """Adds the gradients of H, and returns that in `gradient`."""
         arguments = (data, warp, gradient, direction_of_data, direction, fill, modes, derivative)
         of_data, of_warp, of_gradient = compose_second_order(*arguments)
@@ -300,7 +315,7 @@ def _resampler_grad_grad(
     return _keep_needed(op, totals)
 
 
-@tf.RegisterGradient("TfStn>AffineResamplerGrad")
+@_register("TfStn>AffineResamplerGrad")
 def _affine_resampler_grad(
     op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_matrix: tf.Tensor
 ) -> Tensors:

@@ -1,0 +1,81 @@
+"""Samples images at their pixels moved by a field of displacements."""
+
+import tensorflow as tf
+
+from tf_stn._grids import identity_grid
+from tf_stn._observing import note
+from tf_stn._resampler import coordinate_type, sample, to_coordinates, to_data
+from tf_stn._sizes import static_shape
+from tf_stn._symbolic import accepts_keras_tensors
+
+_EXPECTED = (
+    "`displacement` must have shape [batch, height, width, 2] or [batch, depth, height, width, 3]"
+)
+
+
+def _check_shape(displacement: tf.Tensor) -> None:
+    shape = static_shape(displacement)
+    if shape is None:
+        raise ValueError(f"{_EXPECTED}, received a tensor of unknown rank")
+    if len(shape) not in (4, 5) or shape[-1] not in (None, len(shape) - 2):
+        raise ValueError(f"{_EXPECTED}, received {list(shape)}")
+
+
+@accepts_keras_tensors
+def displacement_resampler(
+    data: tf.Tensor,
+    displacement: tf.Tensor,
+    *,
+    interpolation: str = "linear",
+    padding: str = "zeros",
+    fill_value: float | tf.Tensor = 0.0,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Samples each image or volume at its pixels, moved by a displacement.
+
+    Output pixel `(x, y)` shows the input at `(x, y) + displacement[..., y, x, :]`: the map goes
+    from the output to the input. The same as
+    `resampler(data, identity_grid(displacement) + displacement)`.
+
+    >>> image = tf.reshape([0., 10., 20., 30.], [1, 1, 4, 1])
+    >>> right = tf.ones([1, 1, 4, 2]) * [1.0, 0.0]
+    >>> tf_stn.displacement_resampler(image, right)[0, 0, :, 0].numpy()
+    array([10., 20., 30.,  0.], dtype=float32)
+
+    Args:
+      data: As in `resampler`.
+      displacement: `[batch, height, width, 2]`, as `(dx, dy)` in pixels of the input, or for
+        volumes `[batch, depth, height, width, 3]`, as `(dx, dy, dz)`. Its sides are those of the
+        output. Any real type; computed in float64 where `data` is float64, otherwise in float32.
+        One of `data` and `displacement` may have a batch of 1, which goes with each item of the
+        other's.
+      interpolation: As in `resampler`; default `"linear"`.
+      padding: As in `resampler`; default `"zeros"`.
+      fill_value: As in `resampler`; default 0.
+      name: Name of the operation.
+
+    Returns:
+      `[batch, height, width, channels]` or `[batch, depth, height, width, channels]`, of the type
+      of `data`. A displacement of zero returns `data`, bit for bit, where the sizes are equal.
+
+    Gradients:
+      `data`, `fill_value`: as in `resampler`. `displacement`: as of `warp` in `resampler`.
+
+    Raises:
+      TypeError: `data`, `displacement` or `fill_value` is of another type.
+      ValueError: `displacement` is not of a shape above, an unknown mode, or a `fill_value` that
+        does not fit; in graph mode also mismatched shapes.
+      tf.errors.InvalidArgumentError: mismatched shapes.
+
+    Reference:
+      Balakrishnan et al., VoxelMorph: a learning framework for deformable medical image
+      registration, 2019, https://arxiv.org/abs/1809.05231
+    """
+    with tf.name_scope(name or "displacement_resampler"):
+        data = to_data(data)
+        displacement = to_coordinates(displacement, coordinate_type(data.dtype), "displacement")
+        _check_shape(displacement)
+        warp = identity_grid(displacement, dtype=displacement.dtype.name) + displacement
+        data, warp, output = sample(data, warp, interpolation, padding, fill_value)
+        note("displacement_resampler", data, lambda: warp, output)
+        return output
