@@ -15,7 +15,7 @@ ISAS = the_compiler().instruction_sets(ISAS)
 SANITIZERS = [
     *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
     # Where g++ 12 does not optimise, or sanitizes, it warns of intrinsics of its own.
-    *("-g", "-Wno-uninitialized", "-Wno-maybe-uninitialized"),
+    *("-g", "-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"),
 ]
 BUILDS = {
     "plain": ["-Werror"],

@@ -45,8 +45,10 @@ def test_objects_leave_the_linker_nothing_to_share(objects, isa):
     # Lower-case letters are local symbols, but for u and v.
     shared = [name for kind, name in symbols if kind.isupper() or kind in "uvw"]
     assert len(shared) >= 8
+    # Not every name that clang gives a function can be read.
+    own = rf"(.* )?tf_stn::{isa}::|_ZZ*NK?6tf_stn{len(isa)}{isa}"
     for name in shared:
-        assert re.match(rf"(.* )?tf_stn::{isa}::", name), name
+        assert re.match(own, name), name
 
 
 def run_with(isa, *command):

@@ -27,7 +27,7 @@ HOST_BUILDS = {
     # g++ warns of uninitialised values where there are none.
     "sanitized": [
         *("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-        "-Wno-maybe-uninitialized",
+        *("-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"),
     ],
     # The paths of large tensors, with indices of 64 bits and more work than blocks, and of GPUs
     # that add atomically one number at a time.
