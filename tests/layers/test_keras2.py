@@ -16,7 +16,25 @@ import tf_stn
 ROOM = pathlib.Path(tf_stn.__file__).parent / "_keras.py"
 # Those that take Keras from there, as what they test does.
 TESTS = ["test_layer.py", "test_training_aids.py", "test_functional_models.py", "only_keras2.py"]
-TESTS += ["test_sampling_layers.py", "test_source_and_head.py", "test_layer_promises.py"]
+TESTS += ["test_source_and_head.py"]
+TESTS += [
+    f"{file}::{name}"
+    for file, names in {
+        "test_sampling_layers.py": [
+            "test_layer_gives_what_the_function_gives",
+            "test_functional_model_is_saved_loaded_and_cloned",
+            "test_regularizer_and_metric_are_saved",
+            "test_metric_is_one_of_the_model",
+        ],
+        "test_layer_promises.py": [
+            "test_frozen_layer_moves_no_weight",
+            "test_layer_is_saved_loaded_and_cloned",
+            "test_layer_is_kept_by_other_files",
+            "test_what_the_call_refuses_parameters_refuses_too",
+        ],
+    }.items()
+    for name in names
+]
 TESTS += ["test_transformations.py::test_layer_takes_transformations_by_name"]
 
 
