@@ -337,7 +337,8 @@ class SpatialTransformer(SamplingLayer):
 
         Returns:
           `[batch, parameters]`, or of several transformations `[batch, n, parameters]`; of a dense
-          displacement or a velocity a field. float32 or float64, but for a head of your own.
+          displacement or a velocity a field. float32 or float64, but for a head of your own. As
+          they are predicted: what `Bounded` or `Scaled` make of them is seen in `theta` and `warp`.
 
         Raises:
           ValueError: the layer has no weights yet, or `images` are Keras tensors.
