@@ -78,16 +78,16 @@ def test_picture_of_the_modes_is_drawn(tmp_path):
     assert (ROOT / "docs/sampling.png").stat().st_size < 300_000
 
 
-def test_picture_of_the_transformations_is_drawn(tmp_path):
+def test_pictures_of_the_transformations_are_drawn(tmp_path):
     script = ROOT / "examples/draw_transformations.py"
     subprocess.run([sys.executable, script, "--output", tmp_path], check=True, capture_output=True)
-    picture, kept = (
-        matplotlib.image.imread(folder / "visualize.png")[..., :3]
-        for folder in (tmp_path, ROOT / "docs")
-    )
-    assert picture.shape == kept.shape
-    assert np.abs(picture - kept).mean() < 0.02  # Fonts and colours in the file may differ.
-    assert (ROOT / "docs/visualize.png").stat().st_size < 200_000
+    for name in ("direction.png", "visualize.png"):
+        picture, kept = (
+            matplotlib.image.imread(folder / name)[..., :3] for folder in (tmp_path, ROOT / "docs")
+        )
+        assert picture.shape == kept.shape
+        assert np.abs(picture - kept).mean() < 0.02  # Fonts and colours in the file may differ.
+        assert (ROOT / "docs" / name).stat().st_size < 200_000
 
 
 def test_readme_example_runs():
