@@ -5,7 +5,7 @@ where the fixed slice is found in the moving one, and its negative is the way ba
 is how much the slices differ afterwards, and how rough the field is:
 
     python examples/registration.py --output registration.png    # two minutes on one core
-    python examples/registration.py --steps 200                  # worse, in some seconds
+    python examples/registration.py --steps 200                  # less accurate, in seconds
 
 The moving slices are warped at random, so it is known where every voxel belongs; the network never
 sees that. Of slices that it was not trained with, the distance of voxels of the brain from where
@@ -151,6 +151,7 @@ def landmarks_of(fixed: tf.Tensor, count: int = 8) -> tf.Tensor:
 
 
 def distance(difference: tf.Tensor) -> np.ndarray:
+    """Returns how long displacements are, `[...]` of `[..., 2]`."""
     return tf.norm(difference, axis=-1).numpy()
 
 
@@ -188,6 +189,7 @@ def evaluate(model: keras.Model, pairs: Pairs) -> dict[str, tuple[float, float]]
 
 
 def draw_landmarks(axis: plt.Axes, points: np.ndarray, colour: str, marker: str) -> None:
+    """Draws points of a slice, `[n, 2]`."""
     axis.plot(*points.T, marker, color=colour, markersize=6, markeredgewidth=1.5, fillstyle="none")
 
 
@@ -199,7 +201,7 @@ def draw(model: keras.Model, pairs: Pairs, path: pathlib.Path) -> None:
     determinants = fields.jacobian_determinant(fields.from_warp(warp)).numpy()
     belong = landmarks_of(pairs.fixed)
     are = fields.map_points(pairs.there, belong)
-    landmarks = [belong.numpy(), are.numpy(), move_landmarks(velocity, are).numpy()]
+    arrived = move_landmarks(velocity, are)
     slices = [each[..., 0].numpy() for each in (pairs.fixed, pairs.moving, moved)]
     differences = [np.abs(each - slices[0]) for each in slices[1:]]
     titles = ["fixed", "moving", "moved", "difference before", "and after", "determinant"]
@@ -211,9 +213,9 @@ def draw(model: keras.Model, pairs: Pairs, path: pathlib.Path) -> None:
         for axis, values in zip(row, slices):
             axis.imshow(values[i], cmap="gray", vmin=0, vmax=1)
         draw_landmarks(row[0], belong[i].numpy(), BELONG, "o")
-        draw_landmarks(row[1], landmarks[1][i], ARE, "x")
-        draw_landmarks(row[2], landmarks[0][i], BELONG, "o")
-        draw_landmarks(row[2], landmarks[2][i], ARE, "x")
+        draw_landmarks(row[1], are[i].numpy(), ARE, "x")
+        draw_landmarks(row[2], belong[i].numpy(), BELONG, "o")
+        draw_landmarks(row[2], arrived[i].numpy(), ARE, "x")
         for lines in visualize.mesh(warp[i], lines=10):
             row[1].plot(*np.moveaxis(lines, -1, 0).swapaxes(1, 2), color="orange", linewidth=0.7)
         for axis, values in zip(row[3:], differences):

@@ -9,7 +9,9 @@ import migration_page as page
 import numpy as np
 import pytest
 import tensorflow as tf
+from page_examples import run_examples
 
+import tf_stn
 from tf_stn import affine_resampler, resampler
 
 PAIRS = {pair.name: pair for pair in page.pairs()}
@@ -242,3 +244,49 @@ def test_nearest_of_keras_rounds_halves_away_from_zero():
     ours = resampler(ROW, [[[value, 0.0] for value in x]], interpolation="nearest")[0, :, 0]
     np.testing.assert_array_equal(theirs, [2.0, 4.0, 8.0])
     np.testing.assert_array_equal(ours, [1.0, 4.0, 4.0])
+
+
+def torch_convolution(x, weight, bias):
+    """What `torch.nn.Conv2d` computes, of `[batch, channels, height, width]`."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))
+    return np.einsum("bchwij,ocij->bohw", windows, weight) + bias[:, None, None]
+
+
+def torch_pool_and_relu(x):
+    """What `MaxPool2d(2)` and `ReLU` compute: an odd row or column at the end is left out."""
+    height, width = (side // 2 for side in x.shape[2:])
+    x = x[:, :, : 2 * height, : 2 * width].reshape(*x.shape[:2], height, 2, width, 2)
+    return np.maximum(x.max(axis=(3, 5)), 0)
+
+
+def torch_theta(images, state):
+    """What the localisation net of the page computes in PyTorch, with channels first."""
+    x = np.moveaxis(images, -1, 1)
+    for name in ("localization.0", "localization.3"):
+        x = torch_convolution(x, state[f"{name}.weight"], state[f"{name}.bias"])
+        x = torch_pool_and_relu(x)
+    x = x.reshape(len(x), -1)
+    x = np.maximum(x @ state["fc_loc.0.weight"].T + state["fc_loc.0.bias"], 0)
+    return x @ state["fc_loc.2.weight"].T + state["fc_loc.2.bias"]
+
+
+def test_weights_of_pytorch_give_the_same_theta():
+    names = run_examples(page.PAGE.name)
+    expected = torch_theta(names["digits"], names["state"])
+    assert np.ptp(expected) > 0.1
+    layer = names["layer"]
+    np.testing.assert_allclose(layer.parameters(names["digits"]), expected, atol=1e-5)
+    warped = affine_resampler(names["digits"], expected, align_corners=False)
+    np.testing.assert_allclose(layer(names["digits"]), warped, atol=1e-4)
+
+
+def test_names_of_ours_and_of_keras_in_the_page_exist():
+    text = page.PAGE.read_text()
+    names = set(re.findall(r"`((?:tf_stn|keras)\.[\w.]+\w)`", text))
+    assert len([name for name in names if name.startswith("tf_stn")]) > 20
+    for name in names:
+        module, *attributes = name.split(".")
+        value = {"tf_stn": tf_stn, "keras": keras}[module]
+        for attribute in attributes:
+            assert hasattr(value, attribute), name
+            value = getattr(value, attribute)

@@ -8,7 +8,7 @@ from repository import ROOT
 
 
 def run_examples(page):
-    """In one session, as a reader would who starts at the top."""
+    """In one session, as a reader would who starts at the top; returns what it defines, by name."""
     text = (ROOT / "docs" / page).read_text()
     sessions = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
     # Those of the page on migration are run in pairs, by test_migration.py.
@@ -17,4 +17,5 @@ def run_examples(page):
     names = {"__name__": __name__}  # TensorFlow looks for the module of functions that it rewrites.
     test = doctest.DocTestParser().get_doctest("\n".join(sessions), names, page, page, 0)
     assert test.examples, "there is no example"
-    assert doctest.DocTestRunner().run(test).failed == 0
+    assert doctest.DocTestRunner().run(test, clear_globs=False).failed == 0
+    return test.globs
