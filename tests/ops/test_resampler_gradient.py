@@ -20,10 +20,10 @@ def points(region, rng):
     return cell + rng.uniform(0.01, 0.99, size=cell.shape)
 
 
-def gradients(data, warp, grad_output, *modes):
+def gradients(data, warp, grad_output, interpolation="linear", padding="zeros"):
     with tf.GradientTape() as tape:
         tape.watch([data, warp])
-        output = resampler(data, warp, interpolation=modes[0], padding=modes[1])
+        output = resampler(data, warp, interpolation=interpolation, padding=padding)
     return tape.gradient(output, [data, warp], grad_output)
 
 
