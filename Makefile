@@ -16,8 +16,8 @@ cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format wheel check-wheel compatibility bazel \
-	peers benchmark clean
+.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format wheel check-wheel \
+	compatibility bazel peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"

@@ -17,32 +17,17 @@ namespace TF_STN_ISA {
 // From so many channels on, what bounds a point is to move its pixels.
 inline constexpr int64_t kManyChannels = 16;
 
-// Whether neighbours in a block lie in rows far from each other, as in a warp in no order.
-template <typename Real>
-TF_STN_INLINE bool Jumps(const Block<Real>& block) {
-  constexpr int kProbes = 4;
-  bool jumps = false;
-  for (int i = 0; i < kProbes; ++i) {
-    const int p = i * (block.count - 1) / kProbes;
-    const auto rows = block.row[p + 1] - block.row[p];
-    jumps |= rows < -1 || rows > 1;
-  }
-  return jumps;
-}
-
 // Prefetches the pixels of the next block while another one is computed.  Points that follow a
-// row of the image share cache lines, and so do neighbours where a pixel is one number.  Through
-// many channels, the processor prefetches by itself.
+// row of the image share cache lines.  Through many channels, the processor prefetches by itself.
 template <typename Real, typename T>
 TF_STN_INLINE void Prefetch(const Block<Real>& block, const Extent<2>& image, const T* pixels) {
   constexpr int64_t kFitsTheCache = 1 << 15;
   if (image.elements() * static_cast<int64_t>(sizeof(T)) <= kFitsTheCache) return;
-  if (image.channels >= kManyChannels || block.count < 2) return;
+  if (image.channels >= kManyChannels) return;
   const int64_t slab_elements = image.slab_elements();
   const int64_t rows = block.row[block.count - 1] - block.row[0];
   const bool follows_a_row = Smaller(rows, -rows) * 8 > -block.count;
-  const bool shares_lines = follows_a_row || image.channels == 1;
-  const int step = shares_lines && !Jumps(block) ? 4 : 1;
+  const int step = image.channels == 1 || follows_a_row ? 4 : 1;
   for (int p = 0; p < block.count; p += step) {
     __builtin_prefetch(pixels + block.offset[p]);
     __builtin_prefetch(pixels + block.offset[p] + slab_elements);

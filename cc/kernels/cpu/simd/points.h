@@ -27,7 +27,8 @@ TF_STN_INLINE int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
 template <typename Real>
 inline constexpr int kBlockRoom = kBlockPoints + kLanes<Real>;
 
-// Where the coordinates of a block go: arrays of kBlockRoom for x, y[, z].
+// Where the coordinates of a block go: arrays of kBlockRoom for x, y[, z].  Their gradients, which
+// are only read, need no more than kBlockPoints.
 template <typename Points>
 using CoordinatesOut = typename Points::Real* const (&)[Points::kRank];
 
