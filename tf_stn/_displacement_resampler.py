@@ -5,20 +5,8 @@ import tensorflow as tf
 from tf_stn._grids import identity_grid
 from tf_stn._observing import note
 from tf_stn._resampler import coordinate_type, sample, to_coordinates, to_data
-from tf_stn._sizes import static_shape
+from tf_stn._sizes import check_field_shape
 from tf_stn._symbolic import accepts_keras_tensors
-
-_EXPECTED = (
-    "`displacement` must have shape [batch, height, width, 2] or [batch, depth, height, width, 3]"
-)
-
-
-def _check_shape(displacement: tf.Tensor) -> None:
-    shape = static_shape(displacement)
-    if shape is None:
-        raise ValueError(f"{_EXPECTED}, received a tensor of unknown rank")
-    if len(shape) not in (4, 5) or shape[-1] not in (None, len(shape) - 2):
-        raise ValueError(f"{_EXPECTED}, received {list(shape)}")
 
 
 @accepts_keras_tensors
@@ -74,7 +62,7 @@ def displacement_resampler(
     with tf.name_scope(name or "displacement_resampler"):
         data = to_data(data)
         displacement = to_coordinates(displacement, coordinate_type(data.dtype), "displacement")
-        _check_shape(displacement)
+        check_field_shape("displacement", displacement)
         warp = identity_grid(displacement, dtype=displacement.dtype.name) + displacement
         data, warp, output = sample(data, warp, interpolation, padding, fill_value)
         note("displacement_resampler", data, lambda: warp, output)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_stn._numbers import to_real
-from tf_stn._sizes import Size, parse_size
+from tf_stn._sizes import Size, parse_size, received_shape
 
 
 def beyond(warp: Any, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
@@ -23,9 +23,9 @@ def beyond(warp: Any, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
     """
     warp = to_real("warp", warp)
     if warp.shape.rank is None or warp.shape.rank < 2 or warp.shape[-1] not in (2, 3):
-        received = "a tensor of unknown rank" if warp.shape.rank is None else warp.shape.as_list()
         raise ValueError(
-            f"`warp` must have shape [batch, ..., 2] or [batch, ..., 3], received {received}"
+            "`warp` must have shape [batch, ..., 2] or [batch, ..., 3], received "
+            f"{received_shape(warp)}"
         )
     size = parse_size("input_size", input_size, warp.shape[-1])
     last = tf.cast(tf.cast(size, tf.float64)[::-1] - 1, warp.dtype)

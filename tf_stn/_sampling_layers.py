@@ -19,7 +19,7 @@ from tf_stn._numbers import check_integer, to_real
 from tf_stn._observing import is_observed, sampling_of
 from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS, resampler
-from tf_stn._sizes import Sides, as_float64, image_size
+from tf_stn._sizes import SIDES, Sides, as_float64, image_size, received_shape
 
 _Shape = tuple[int | None, ...]
 _IMAGES = "[batch, height, width, channels] or [batch, depth, height, width, channels]"
@@ -81,8 +81,9 @@ def spatial_rank(argument: str, images: Any) -> int:
     """Returns the number of spatial axes of images or volumes."""
     rank = tf.TensorShape(images.shape).rank
     if rank not in (4, 5):
-        received = "a tensor of unknown rank" if rank is None else list(images.shape)
-        raise ValueError(f"`{argument}` must have shape {_IMAGES}, received {received}")
+        raise ValueError(
+            f"`{argument}` must have shape {_IMAGES}, received {received_shape(images)}"
+        )
     return rank - 2
 
 
@@ -417,10 +418,7 @@ class Transform(SamplingLayer):
 
     def _check_rank(self, rank: int) -> None:
         if self.output_size is not None and len(self.output_size) != rank:
-            sides = "two positive integers (height, width)"
-            if rank == 3:
-                sides = "three positive integers (depth, height, width)"
-            raise ValueError(f"`output_size` must be {sides}, received {self.output_size!r}")
+            raise ValueError(f"`output_size` must be {SIDES[rank]}, received {self.output_size!r}")
 
     def transformation_for(self, rank: int) -> transformations.Transformation:
         """Returns the transformation, of images (rank 2) or volumes (rank 3)."""

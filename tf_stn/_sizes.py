@@ -12,7 +12,7 @@ Size: TypeAlias = Sequence[int] | Sequence[tf.Tensor] | tf.Tensor
 Sides: TypeAlias = tuple[int, ...] | tf.Tensor
 
 # By the number of spatial axes.
-_SIDES = {
+SIDES = {
     2: "two positive integers (height, width)",
     3: "three positive integers (depth, height, width)",
 }
@@ -20,6 +20,7 @@ IMAGES = {
     2: "[batch, height, width, channels]",
     3: "[batch, depth, height, width, channels]",
 }
+FIELDS = "[batch, height, width, 2] or [batch, depth, height, width, 3]"
 _AT_LEAST_ONE = {2: "a height and a width", 3: "a depth, a height and a width"}
 
 
@@ -36,6 +37,13 @@ def received_shape(tensor: Any) -> str:
     """Returns the shape of a tensor as errors show it."""
     shape = static_shape(tensor)
     return "a tensor of unknown rank" if shape is None else str(list(shape))
+
+
+def check_field_shape(argument: str, field: tf.Tensor) -> None:
+    """Raises a ValueError unless a tensor has the shape of a field of displacements."""
+    shape = static_shape(field)
+    if shape is None or len(shape) not in (4, 5) or shape[-1] not in (None, len(shape) - 2):
+        raise ValueError(f"`{argument}` must have shape {FIELDS}, received {received_shape(field)}")
 
 
 def _as_integer(side: Any) -> Any:
@@ -57,13 +65,13 @@ def check_size(argument: str, size: Any, rank: int) -> tuple[int, ...]:
         hint = ""
         if len(sides) == rank and None in sides:
             hint = "; where sides are unknown, give the image itself"
-        raise ValueError(f"`{argument}` must be {_SIDES[rank]}, received {size!r}{hint}")
+        raise ValueError(f"`{argument}` must be {SIDES[rank]}, received {size!r}{hint}")
     return tuple(int(side) for side in sides)
 
 
 def _late_size(argument: str, size: tf.Tensor, rank: int) -> tf.Tensor:
     """Returns `size`, known only when the graph runs, as `[rank]` int64, and checks it then."""
-    expected = f"`{argument}` must be {_SIDES[rank]}, received"
+    expected = f"`{argument}` must be {SIDES[rank]}, received"
     if not size.dtype.is_integer or not size.shape.is_compatible_with([rank]):
         raise ValueError(f"{expected} a {size.dtype.name} tensor of shape {size.shape}")
     size = tf.cast(size, tf.int64)

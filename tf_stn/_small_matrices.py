@@ -17,6 +17,11 @@ def transform(matrix: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(matrix * vector[..., None, :], axis=-1)
 
 
+def move(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Returns where affine matrices take points; of square ones homogeneous coordinates."""
+    return transform(matrix[..., :-1], points) + matrix[..., -1]
+
+
 def to_square(matrix: tf.Tensor) -> tf.Tensor:
     """Completes affine matrices by the row 0, ..., 0, 1; square ones stay."""
     rows, columns = matrix.shape.as_list()[-2:]

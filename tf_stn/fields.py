@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_stn import _small_matrices
 from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._numbers import check_holds, check_integer, check_number, real_type, to_real
 from tf_stn._resampler import sample
-from tf_stn._sizes import Sides, Size, as_float64, image_size, parse_size
+from tf_stn._sizes import FIELDS, Sides, Size, as_float64, check_field_shape, image_size, parse_size
 from tf_stn._splines import b_spline_weights, thin_plate
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -34,8 +35,6 @@ __all__ = [
     "to_warp",
 ]
 
-_FIELD = "[batch, height, width, 2] or [batch, depth, height, width, 3]"
-
 
 def _to_field(argument: str, value: Any) -> tf.Tensor:
     """Converts `value` to a field, float32 or float64; an error unless it has the shape of one."""
@@ -43,9 +42,7 @@ def _to_field(argument: str, value: Any) -> tf.Tensor:
 
 
 def _checked_field(argument: str, field: tf.Tensor) -> tf.Tensor:
-    if field.shape.rank not in (4, 5) or field.shape[-1] not in (None, field.shape.rank - 2):
-        received = "a tensor of unknown rank" if field.shape.rank is None else field.shape.as_list()
-        raise ValueError(f"`{argument}` must have shape {_FIELD}, received {received}")
+    check_field_shape(argument, field)
     if field.shape[-1] is None:
         field = tf.ensure_shape(field, [*[None] * (field.shape.rank - 1), field.shape.rank - 2])
     return field
@@ -69,8 +66,7 @@ def _move(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     """Returns where affine matrices, `[batch, rank, rank + 1]`, take points of each image."""
     for _ in range(points.shape.rank - 2):
         matrix = tf.expand_dims(matrix, 1)
-    # Not a matrix product, which some GPUs compute in ten bits of precision by default.
-    return tf.reduce_sum(matrix[..., :-1] * points[..., None, :], axis=-1) + matrix[..., -1]
+    return _small_matrices.move(matrix, points)
 
 
 def _to_map(argument: str, value: Any, dtype: tf.DType) -> tf.Tensor:
@@ -80,7 +76,7 @@ def _to_map(argument: str, value: Any, dtype: tf.DType) -> tf.Tensor:
         return _checked_field(argument, tensor)
     if not any(tensor.shape[1:].is_compatible_with(matrix) for matrix in ([2, 3], [3, 4])):
         raise ValueError(
-            f"`{argument}` must be a field, {_FIELD}, or matrices in pixels, [batch, 2, 3] or "
+            f"`{argument}` must be a field, {FIELDS}, or matrices in pixels, [batch, 2, 3] or "
             f"[batch, 3, 4], received shape {tensor.shape.as_list()}"
         )
     return tensor
@@ -290,33 +286,18 @@ def _slope(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     return tf.stack([tape.gradient(component, points) for component in components], axis=-2)
 
 
-def _entries(matrices: tf.Tensor) -> list[list[tf.Tensor]]:
-    size = matrices.shape[-1]
-    return [tf.unstack(row, num=size, axis=-1) for row in tf.unstack(matrices, num=size, axis=-2)]
-
-
-def _determinant(matrices: tf.Tensor) -> tf.Tensor:
-    """Returns determinants of `[..., 2, 2]` or `[..., 3, 3]`."""
-    rows = _entries(matrices)
-    if len(rows) == 2:
-        (a, b), (c, d) = rows
-        return a * d - b * c
-    (a, b, c), (d, e, f), (g, h, i) = rows
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-
-
 def _solve(matrices: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
     """Returns `[..., n]` that the matrices take to `vectors`, by Cramer's rule.
 
     Where a matrix turns space inside out, or nearly, as where a field folds, the vector itself.
     """
-    determinant = _determinant(matrices)
+    determinant = _small_matrices.determinant(matrices)
     folds = determinant < 1e-3
     replaced = []
     for i in range(matrices.shape[-1]):
         columns = tf.unstack(matrices, axis=-1)
         columns[i] = vectors
-        replaced.append(_determinant(tf.stack(columns, axis=-1)))
+        replaced.append(_small_matrices.determinant(tf.stack(columns, axis=-1)))
     safe = tf.where(folds, tf.ones_like(determinant), determinant)
     return tf.where(folds[..., None], vectors, tf.stack(replaced, axis=-1) / safe[..., None])
 
@@ -370,7 +351,7 @@ def jacobian_determinant(field: tf.Tensor, *, name: str | None = None) -> tf.Ten
         field = _to_field("field", field)
         rank = _rank(field)
         slopes = tf.stack([_differences(field, axis) for axis in range(rank, 0, -1)], axis=-1)
-        return _determinant(slopes + tf.eye(rank, dtype=field.dtype))
+        return _small_matrices.determinant(slopes + tf.eye(rank, dtype=field.dtype))
 
 
 def _span(size: Sides, align_corners: bool) -> np.ndarray | tf.Tensor:

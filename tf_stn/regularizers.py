@@ -15,7 +15,7 @@ from tf_stn import fields
 from tf_stn._keras import keras
 from tf_stn._numbers import check_number, to_real
 from tf_stn._outside import beyond
-from tf_stn._sizes import Size
+from tf_stn._sizes import Size, received_shape
 
 __all__ = ["BendingEnergy", "Folding", "Identity", "Outside", "Smoothness"]
 
@@ -103,10 +103,9 @@ def _to_fields(displacement: Any) -> tf.Tensor:
     field = to_real("displacement", displacement)
     rank = field.shape[-1] if field.shape.rank else None
     if rank not in (2, 3) or field.shape.rank < rank + 2:
-        received = "a tensor of unknown rank" if field.shape.rank is None else field.shape.as_list()
         raise ValueError(
             "`displacement` must have shape [batch, ..., height, width, 2] or [batch, ..., depth, "
-            f"height, width, 3], received {received}"
+            f"height, width, 3], received {received_shape(field)}"
         )
     if field.shape.rank == rank + 2:
         return field

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
+from tf_stn import _small_matrices
 from tf_stn._checks import check_mode
 from tf_stn._grids import (
     UNITS,
@@ -422,7 +423,7 @@ class Transformation(Value):
             moved = sample_field(displacement, points, frame)
             return points + moved * (2 / frame.span(points.dtype))
         matrix = self._checked_matrix(parameters, frame)[:, None]
-        mapped = tf.reduce_sum(matrix[..., :-1] * points[..., None, :], axis=-1) + matrix[..., -1]
+        mapped = _small_matrices.move(matrix, points)
         return divide_homogeneous(mapped) if self.kind == "projective" else mapped
 
     def compute_displacement(self, parameters: tf.Tensor, frame: Frame) -> tf.Tensor:
