@@ -15,6 +15,7 @@ from tf_stn import transformations as transformations
 from tf_stn._affine_resampler import affine_resampler
 from tf_stn._displacement_resampler import displacement_resampler
 from tf_stn._grids import affine_grid, identity_grid
+from tf_stn._implementation import portable
 from tf_stn._library import library_path
 from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import resampler
@@ -47,6 +48,7 @@ __all__ = [
     "library_path",
     "matrices",
     "metrics",
+    "portable",
     "projective_resampler",
     "regularizers",
     "resampler",
