@@ -8,12 +8,14 @@ from tf_stn import _library as _library  # First: it says what to do if TensorFl
 
 # isort: split
 from tf_stn import _gradients as _gradients  # Registers them.
+from tf_stn import _vectorized_map as _vectorized_map  # Likewise its converters.
 from tf_stn import fields as fields
 from tf_stn import matrices as matrices
 from tf_stn import transformations as transformations
 from tf_stn._affine_resampler import affine_resampler
 from tf_stn._displacement_resampler import displacement_resampler
 from tf_stn._grids import affine_grid, identity_grid
+from tf_stn._implementation import portable
 from tf_stn._library import library_path
 from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import resampler
@@ -46,6 +48,7 @@ __all__ = [
     "library_path",
     "matrices",
     "metrics",
+    "portable",
     "projective_resampler",
     "regularizers",
     "resampler",

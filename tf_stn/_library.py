@@ -1,7 +1,8 @@
 """Finds the compiled library, checks that this TensorFlow can load it, loads it once.
 
 It is loaded when the package is imported, not on first use: a SavedModel that
-holds its ops can then be loaded after `import tf_stn` alone.
+holds its ops can then be loaded after `import tf_stn` alone. Where it cannot be
+loaded, the package works without it; see `tf_stn.portable`.
 """
 
 import ctypes
@@ -10,6 +11,8 @@ import os
 import pathlib
 import sys
 import types
+import warnings
+from typing import Any
 
 try:
     import tensorflow as tf
@@ -24,6 +27,9 @@ LIBRARY = PACKAGE / "_tf_stn.so"
 # From the plain loops that all others are compared with to the fastest. TF_STN_CPU_ISA in the
 # environment forces one that is lower than the processor's.
 CPU_ISAS = ("plain", "baseline", "avx2", "avx512")
+# In the environment: which implementation samples, one of IMPLEMENTATIONS.
+IMPLEMENTATION = "TF_STN_IMPLEMENTATION"
+IMPLEMENTATIONS = ("compiled", "portable")
 REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
 
 
@@ -68,6 +74,14 @@ def check_cpu_isa(wanted: str | None) -> None:
         )
 
 
+def check_implementation(wanted: str | None) -> None:
+    """Raises an ImportError unless TF_STN_IMPLEMENTATION is unset or names an implementation."""
+    if wanted is not None and wanted not in IMPLEMENTATIONS:
+        raise ImportError(
+            f"{IMPLEMENTATION} must be one of {', '.join(IMPLEMENTATIONS)}, received {wanted!r}"
+        )
+
+
 def cpu_isa() -> str:
     """Returns the instruction set whose loops the CPU kernels use, one of CPU_ISAS."""
     function = ctypes.CDLL(str(LIBRARY)).tf_stn_cpu_isa
@@ -82,7 +96,11 @@ def library_path() -> str:
 
     >>> tf_stn.library_path().endswith("_tf_stn.so")
     True
+
+    Raises:
+      ImportError: there is no library for this TensorFlow; says why, and how to get it.
     """
+    check_library()
     return str(LIBRARY)
 
 
@@ -99,8 +117,8 @@ def _loaded_before() -> types.ModuleType | None:
     return None
 
 
-def _load() -> types.ModuleType:
-    check_cpu_isa(os.environ.get("TF_STN_CPU_ISA"))
+def check_library() -> None:
+    """Raises an ImportError unless there is a library that was built for this TensorFlow."""
     missing = (
         f"The compiled part of tf_stn is missing from {PACKAGE}. Build it, from the source folder, "
         f"with: {REBUILD}"
@@ -112,6 +130,10 @@ def _load() -> types.ModuleType:
     if not LIBRARY.exists():
         raise ImportError(missing)
     check_tensorflow(_build_info.TENSORFLOW, tf.__version__)
+
+
+def _load() -> types.ModuleType:
+    check_library()
     loaded = _loaded_before()
     if loaded is not None:
         return loaded
@@ -119,10 +141,45 @@ def _load() -> types.ModuleType:
         return tf.load_op_library(str(LIBRARY))
     except (tf.errors.OpError, OSError) as error:
         raise ImportError(
-            f"TensorFlow {tf.__version__} cannot load {LIBRARY}, which was built for TensorFlow "
-            f"{_build_info.TENSORFLOW}: {error}. Build it anew, from the source folder, with: "
-            f"{REBUILD}"
+            f"TensorFlow {tf.__version__} cannot load {LIBRARY}: {error}. Build it anew, from the "
+            f"source folder, with: {REBUILD}"
         ) from error
 
 
-ops = _load()
+class _NoOps:
+    """Stands for the ops where they are not loaded, and says why where one is asked for."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> Any:
+        raise ImportError(f"tf_stn has no compiled ops here. {self._reason}")
+
+
+def _load_if_wanted() -> Any:
+    """Returns the ops, or what stands for them where everything is portable."""
+    wanted = os.environ.get(IMPLEMENTATION)
+    check_implementation(wanted)
+    check_cpu_isa(os.environ.get("TF_STN_CPU_ISA"))
+    if wanted == "portable":
+        return _NoOps(f"{IMPLEMENTATION}=portable is set, so that the library is not loaded")
+    try:
+        return _load()
+    except ImportError as error:
+        if wanted == "compiled":
+            raise
+        warnings.warn(
+            "tf_stn samples by TensorFlow's own operations, which takes several times as long: "
+            f"{error}\n{IMPLEMENTATION}=portable in the environment says that this is meant",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return _NoOps(str(error))
+
+
+ops = _load_if_wanted()
+
+
+def has_ops() -> bool:
+    """Whether the compiled ops are loaded."""
+    return not isinstance(ops, _NoOps)

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_stn import _portable
 from tf_stn._checks import as_tensor, check_mode
+from tf_stn._implementation import is_portable
 from tf_stn._library import ops
 from tf_stn._observing import note
 from tf_stn._sizes import static_shape
@@ -184,7 +186,8 @@ def sample(
     check_modes(interpolation, padding)
     data = to_data(data)
     warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
-    output = ops.tf_stn_resampler(
+    implementation = _portable.resampler if is_portable() else ops.tf_stn_resampler
+    output = implementation(
         data,
         warp,
         to_fill(fill_value, data, padding),

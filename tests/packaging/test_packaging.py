@@ -40,6 +40,7 @@ def test_public_names():
         "library_path",
         "matrices",
         "metrics",
+        "portable",
         "projective_resampler",
         "regularizers",
         "resampler",
