@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.python.framework import kernels  # There is no public way to list them.
 
 import tf_stn
-from tf_stn import _build_info, _library
+from tf_stn import _build_info, _library, _xla
 from tf_stn._resampler import coordinate_type
 
 OPS = (
@@ -22,6 +22,8 @@ def registered_kernels(op: str) -> dict[str, list[str]]:
     """Returns the data types for which `op` has a kernel, by kind of device."""
     found = collections.defaultdict(set)
     for kernel in kernels.get_registered_kernels_for_op(op).kernel:
+        if kernel.device_type.startswith("XLA_"):
+            continue
         types = {c.name: tf.as_dtype(c.allowed_values.list.type[0]) for c in kernel.constraint}
         # For the other type of coordinates there is one that only says that it is wrong.
         data_type = types.pop("T")
@@ -44,6 +46,7 @@ def main() -> None:
     print(f"TensorFlow  {tf.__version__}, sees {', '.join(devices)}")
     print(f"library     {_library.LIBRARY}")
     print(f"CPU loops   {_library.cpu_isa()}")
+    print(f"XLA         {'can' if _xla.has_kernels() else 'cannot'} compile the ops")
     for op in OPS:
         for device, types in registered_kernels(op).items():
             print(f"{op:<25}  {device}  {' '.join(types)}")
