@@ -1,7 +1,7 @@
 """Loads the kernels by which XLA compiles the ops, where there are any.
 
-They are a library of their own, which is built for TensorFlow 2.20 and later. Where it is missing or
-cannot be loaded, all works but compilation.
+They are a library of their own, which is built for TensorFlow 2.20 and later. Where it is missing
+or cannot be loaded, everything works but compilation.
 """
 
 import tensorflow as tf

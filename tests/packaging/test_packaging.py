@@ -14,7 +14,6 @@ from repository import ROOT, lists_of
 import tf_stn
 from tf_stn import _build_info, _library
 
-
 LISTS = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "XLA_SOURCES", "XLA_LIBRARY_SOURCES", "HEADERS")
 
 
