@@ -9,6 +9,7 @@ from tf_stn import _library as _library  # First: it says what to do if TensorFl
 # isort: split
 from tf_stn import _gradients as _gradients  # Registers them.
 from tf_stn import _vectorized_map as _vectorized_map  # Likewise its converters.
+from tf_stn import _xla as _xla  # Likewise its kernels.
 from tf_stn import fields as fields
 from tf_stn import matrices as matrices
 from tf_stn import transformations as transformations

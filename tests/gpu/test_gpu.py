@@ -15,11 +15,14 @@ import sys
 import pytest
 import tensorflow as tf
 from repository import ROOT, compiler
+from toolchain import can_use_xla
 
 from tf_stn import _build_info
 
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cc/kernels/gpu/*.cu.cc"))
 TESTS = ["tests/cpp/gpu_test.cc", "tests/cpp/gpu_source_test.cc"]
+if can_use_xla(_build_info.TENSORFLOW):
+    TESTS += ["tests/cpp/xla_test.cc", "cc/xla/handlers_gpu.cc"]
 TABLE = ROOT / "benchmarks/gpu_kernels.csv"
 OPS = ["Resampler", "ResamplerGrad", "ResamplerGradGrad", "AffineResampler", "AffineResamplerGrad"]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
@@ -46,6 +49,7 @@ def test_kernels_run_on_the_host_and_equal_the_cpu(tmp_path, build):
     program = tmp_path / "gpu_test"
     flags = ["-std=c++17", "-g", "-Werror", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT}"]
     flags += ["-include", str(ROOT / "tests/cpp/cuda_on_host.h"), *HOST_BUILDS[build]]
+    flags += ["-DTF_STN_CUDA", f"-isystem{tf.sysconfig.get_include()}"]
 
     def compile_source(source):
         target = tmp_path / f"{pathlib.Path(source).stem}.o"

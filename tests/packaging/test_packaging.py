@@ -14,15 +14,16 @@ from repository import ROOT, lists_of
 import tf_stn
 from tf_stn import _build_info, _library
 
+LISTS = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "XLA_SOURCES", "XLA_LIBRARY_SOURCES", "HEADERS")
+
 
 def test_setup_and_bazel_build_the_same_files_in_the_same_way():
-    names = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
-    names += ("COMPILE_FLAGS", "CPU_ISAS", "CPU_FLAGS", "CUDA_FLAGS")
+    names = (*LISTS, "COMPILE_FLAGS", "CPU_ISAS", "CPU_FLAGS", "CUDA_FLAGS")
     assert lists_of("setup.py", *names) == lists_of("BUILD", *names)
 
 
 def test_every_source_file_is_listed():
-    lists = lists_of("setup.py", "SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
+    lists = lists_of("setup.py", *LISTS)
     files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
     assert sorted(source for sources in lists for source in sources) == sorted(files)
 
@@ -226,7 +227,16 @@ def test_dependencies_point_in_one_direction():
 
     What a function imports when it is called, as `_symbolic` does nodes of Keras, is no dependency.
     """
-    order = ["_library", "_keras", "_observing", "_symbolic", "_checks", "_sizes", "_resampler"]
+    order = [
+        "_library",
+        "_xla",
+        "_keras",
+        "_observing",
+        "_symbolic",
+        "_checks",
+        "_sizes",
+        "_resampler",
+    ]
     order += ["_small_matrices", "_grids", "_gradients", "matrices"]
     order += ["_affine_resampler", "_projective_resampler", "_displacement_resampler"]
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
