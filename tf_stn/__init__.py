@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tf_stn import callbacks as callbacks
     from tf_stn import layers as layers
     from tf_stn import metrics as metrics
+    from tf_stn import onnx as onnx
     from tf_stn import regularizers as regularizers
     from tf_stn import visualize as visualize
     from tf_stn.layers import SpatialTransformer as SpatialTransformer
@@ -48,6 +49,7 @@ __all__ = [
     "library_path",
     "matrices",
     "metrics",
+    "onnx",
     "portable",
     "projective_resampler",
     "regularizers",
@@ -62,7 +64,7 @@ def __getattr__(name: str) -> Any:
         from tf_stn.layers import SpatialTransformer  # Says why it could not be imported.
 
         return SpatialTransformer
-    if name in ("callbacks", "layers", "metrics", "regularizers", "visualize"):
+    if name in ("callbacks", "layers", "metrics", "onnx", "regularizers", "visualize"):
         return importlib.import_module(f"tf_stn.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
