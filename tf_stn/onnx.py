@@ -48,8 +48,20 @@ def _require_tf2onnx() -> None:
         ) from _missing
 
 
+def _check_path(path: Any) -> str:
+    """Returns `path` as text; an error unless a file can be written there."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"`path` must be the path of a file, received {path!r}")
+    path = os.fspath(path)
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise ValueError(
+            f"`path` must be the path of a file in a folder that exists, received {path!r}"
+        )
+    return path
+
+
 def _is_layer(value: Any) -> bool:
-    """Whether `value` is a layer or model of Keras 3 or tf_keras, none of which is imported."""
+    """Whether `value` is a layer or model of Keras 3 or tf_keras; imports neither."""
     return any(
         base.__name__ == "Layer" and base.__module__.split(".")[0] in ("keras", "tf_keras")
         for base in type(value).__mro__
@@ -264,7 +276,8 @@ def export(
     `fill_value` included: of images from opset 16 on, of volumes from opset 20 on except for
     `"cubic"`, which ONNX Runtime does not have. All others become what `tf_stn.portable` makes of
     them, from opset 13 on, which takes several times as long and many operators. So do gradients
-    of first order of `tf_stn.resampler`. Inside `with tf_stn.portable():` all become that.
+    of first order of `tf_stn.resampler`, of known sizes. Inside `with tf_stn.portable():` all
+    become that.
 
     What it computes is what the model computes, except that
     - GridSample takes normalised coordinates, whose rounding moves a point by about 1e-7 of the
@@ -282,7 +295,8 @@ def export(
 
     Args:
       model: A Keras model or layer, a `tf.function`, a concrete function such as a signature of a
-        saved model, or any function of tensors. It is traced here. bfloat16 cannot be converted.
+        saved model, or any function of tensors. It is traced here. tf2onnx makes
+        float16 of bfloat16, whose range is larger.
       path: File to write. A file of this name is replaced once all is done.
       opset: Version of ONNX's operators, at least 13; default 18, the highest that tf2onnx knows.
         Models of later ones are written all the same, up to what the installed `onnx` knows.
@@ -292,12 +306,13 @@ def export(
 
     Raises:
       ImportError: `onnx` or `tf2onnx` is not installed.
-      TypeError: `model` cannot be called.
-      ValueError: an `opset` or `input_signature` that does not fit; something that ONNX cannot
-        express, with its name and what to do; what is made of `model` cannot be loaded.
+      TypeError: `model` cannot be called, or `path` is not a path.
+      ValueError: a `path` in a folder that does not exist; an `opset` or `input_signature` that
+        does not fit; something that ONNX cannot express, with its name and what to do; what is
+        made of `model` cannot be loaded.
     """
     _require_tf2onnx()
-    path = os.fspath(path)
+    path = _check_path(path)
     opset = check_integer("opset", opset, _LOWEST_OPSET, onnx.defs.onnx_opset_version())
     function, signature = _to_trace(model, input_signature)
     with _errors_of_tf2onnx() as reasons:

@@ -16,7 +16,6 @@ from problems import MODES
 import tf_stn
 from tf_stn._keras import keras
 
-IS_KERAS_3 = hasattr(keras, "Operation")
 SIZE = (7, 6)
 SPECIAL = {"NaN": np.nan, "infinite": np.inf, "minus infinite": -np.inf, "huge": 1e30}
 
@@ -195,7 +194,6 @@ TRANSFORMATIONS = (
 )
 
 
-@pytest.mark.skipif(not IS_KERAS_3, reason="Models of tf_keras are traced by another path.")
 def test_every_transformation_is_exported(export, rng):
     inputs = keras.Input([12, 10, 2], name="pictures")
     outputs = []
@@ -323,7 +321,6 @@ def small_model():
     return model
 
 
-@pytest.mark.skipif(not IS_KERAS_3, reason="tf_keras does not export to ONNX.")
 @pytest.mark.parametrize("opset", [18, None])
 def test_export_of_keras_itself_is_right_once_the_module_is_imported(opset, rng, tmp_path):
     assert tf_stn.onnx

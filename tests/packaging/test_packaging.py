@@ -41,6 +41,7 @@ def test_public_names():
         "library_path",
         "matrices",
         "metrics",
+        "onnx",
         "portable",
         "projective_resampler",
         "regularizers",
@@ -170,9 +171,9 @@ else:
 def test_what_is_for_people_is_imported_when_it_is_used():
     script = """
 import sys, tf_stn
-lazy = {"tf_stn.callbacks", "tf_stn.visualize"}
-assert not lazy & set(sys.modules)
-tf_stn.visualize, tf_stn.callbacks
+lazy = {"tf_stn.callbacks", "tf_stn.onnx", "tf_stn.visualize"}
+assert not (lazy | {"onnx", "tf2onnx", "onnxruntime"}) & set(sys.modules)
+tf_stn.visualize, tf_stn.callbacks, tf_stn.onnx
 assert lazy < set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -242,6 +243,7 @@ def test_dependencies_point_in_one_direction():
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
     order += ["transformations", "_nodes", "_sampling_layers", "_spatial_transformer", "layers"]
     order += ["visualize", "callbacks"]
+    order += ["_onnx_handlers", "onnx"]
     order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").rglob("*.py"):
         importer = path.relative_to(ROOT / "tf_stn").parts[0].removesuffix(".py")
