@@ -7,7 +7,15 @@ import tensorflow as tf
 
 from tf_stn._checks import as_tensor, check_mode
 from tf_stn._resampler import coordinate_type, to_coordinates
-from tf_stn._sizes import Sides, Size, as_float64, known_rank, parse_size, static_shape
+from tf_stn._sizes import (
+    Sides,
+    Size,
+    in_order_of_coordinates,
+    known_rank,
+    parse_size,
+    static_shape,
+    wide_type,
+)
 from tf_stn._symbolic import accepts_keras_tensors
 
 UNITS = ("normalised", "pixels")
@@ -67,7 +75,7 @@ def _as_matrices(theta: tf.Tensor, rank: int) -> tf.Tensor:
 
 
 class AxisMaps(NamedTuple):
-    """Maps along x, y[, z], each `v -> (factor v + offset) / divisor`, in float64.
+    """Maps along x, y[, z], each `v -> (factor v + offset) / divisor`, in `wide_type`.
 
     Factors of two maps are multiplied before they are divided. So a map and its inverse give
     exactly the identity, whatever the sizes.
@@ -83,15 +91,15 @@ def _span(sides: np.ndarray | tf.Tensor, align_corners: bool) -> np.ndarray | tf
     return sides - 1 if align_corners else sides
 
 
-def axes_to_pixels(size: Sides, align_corners: bool) -> AxisMaps:
+def axes_to_pixels(size: Sides, align_corners: bool, dtype: tf.DType) -> AxisMaps:
     """Returns S, which maps normalised coordinates to pixels: `(span v + n - 1) / 2`."""
-    sides = as_float64(size)
+    sides = in_order_of_coordinates(size, dtype)
     return AxisMaps(_span(sides, align_corners), sides - 1, 0 * sides + 2)
 
 
-def axes_to_normalised(size: Sides, align_corners: bool) -> AxisMaps:
+def axes_to_normalised(size: Sides, align_corners: bool, dtype: tf.DType) -> AxisMaps:
     """Returns S⁻¹, which maps pixels to normalised coordinates: `(2 v - (n - 1)) / span`."""
-    sides = as_float64(size)
+    sides = in_order_of_coordinates(size, dtype)
     maximum = tf.maximum if tf.is_tensor(sides) else np.maximum
     # An axis of one pixel sits in the middle: its span only must not be zero.
     return AxisMaps(0 * sides + 2, 1 - sides, maximum(_span(sides, align_corners), 1))
@@ -123,7 +131,7 @@ def change_coordinates(outer: AxisMaps, matrices: tf.Tensor, inner: AxisMaps) ->
     linear, shift = linear * scale, shift * factor + tf.reduce_sum(linear * offset, axis=-1)
     shape = static_shape(matrices)
     if shape is None or shape[-2] == rank:  # The last row of an affine one is 0, ..., 0, 1.
-        return tf.concat([linear, (shift + middle)[..., None]], axis=-1)
+        return tf.concat([linear, tf.expand_dims(shift + middle, -1)], axis=-1)
     scale, offset = (
         tf.cast(x / inner.divisor, matrices.dtype) for x in (inner.factor, inner.offset)
     )
@@ -166,8 +174,10 @@ def to_pixel_units(
     output = parse_size("output_size", output_size, rank)
     if units == "pixels":
         return matrices, output
-    to_input = axes_to_pixels(parse_size("input_size", input_size, rank), align_corners)
-    return change_coordinates(to_input, matrices, axes_to_normalised(output, align_corners)), output
+    known, dtype = parse_size("input_size", input_size, rank), matrices.dtype
+    to_input = axes_to_pixels(known, align_corners, dtype)
+    to_normalised = axes_to_normalised(output, align_corners, dtype)
+    return change_coordinates(to_input, matrices, to_normalised), output
 
 
 def pixel_axes(size: Sides, rank: int, dtype: tf.DType) -> list[tf.Tensor]:
@@ -319,8 +329,8 @@ def normalised_points(
     output_size: Sides, rank: int, align_corners: bool, dtype: tf.DType
 ) -> tf.Tensor:
     """Returns the normalised coordinates of an output's pixels, `[*output_size, rank]`."""
-    maps = axes_to_normalised(output_size, align_corners)
-    axes = pixel_axes(output_size, rank, tf.float64)
+    maps = axes_to_normalised(output_size, align_corners, dtype)
+    axes = pixel_axes(output_size, rank, wide_type(dtype))
     points = [
         (maps.factor[i] * axis + maps.offset[i]) / maps.divisor[i] for i, axis in enumerate(axes)
     ]
@@ -343,6 +353,7 @@ def from_identity(
     """
     rank = moved.shape.as_list()[-1]
     identity = tf.eye(rank, rank + 1, dtype=moved.dtype)[None]
-    half_span = tf.cast(axes_to_pixels(input_size, align_corners).factor / 2, moved.dtype)
+    to_pixels = axes_to_pixels(input_size, align_corners, moved.dtype)
+    half_span = tf.cast(to_pixels.factor / 2, moved.dtype)
     grid = affine_grid(identity, output_size, input_size, align_corners=align_corners)
     return grid + moved * half_span

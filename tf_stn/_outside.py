@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_stn._numbers import to_real
-from tf_stn._sizes import Size, parse_size, received_shape
+from tf_stn._sizes import Size, in_order_of_coordinates, parse_size, received_shape
 
 
 def beyond(warp: Any, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
@@ -28,7 +28,7 @@ def beyond(warp: Any, input_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
             f"{received_shape(warp)}"
         )
     size = parse_size("input_size", input_size, warp.shape[-1])
-    last = tf.cast(tf.cast(size, tf.float64)[::-1] - 1, warp.dtype)
+    last = tf.cast(in_order_of_coordinates(size, warp.dtype) - 1, warp.dtype)
     distance = tf.nn.relu(-warp) + tf.nn.relu(warp - last)
     rounding = 2 * np.finfo(warp.dtype.as_numpy_dtype).eps * tf.maximum(last, 1)
     return tf.where(distance <= rounding, tf.zeros_like(distance), distance), last

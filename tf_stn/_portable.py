@@ -7,19 +7,17 @@ linear in pixels, weights and samples,
     sum_k w_k <U[i_k], G>,
 
 so that each one's derivatives are the other two: `_pull` in G, which samples, `_push` in U, which
-scatters, and `_products` in w. They are differentiable to any order by these rules; weights are
-functions of the points that TensorFlow differentiates by itself.
+scatters, and `_products` in w. By these rules they are differentiable to any order; TensorFlow
+differentiates by itself the weights, as functions of the points.
 
-The rules are written out since TensorFlow's own would multiply by zero: a tap of weight zero takes
-no part, whatever its pixel holds.
+The rules are written out since TensorFlow's own would multiply by zero, and zero times infinity is
+NaN: a tap of weight zero takes no part, whatever its pixel holds.
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tf_stn import _shapes
@@ -33,60 +31,96 @@ Tensors = list[tf.Tensor]
 
 
 @tf.custom_gradient
-def _scaled(x: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Returns `weight * x`, and zero where the weight is, even if x is infinite or NaN."""
-
-    def gradient(grad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _scaled(grad, weight), _scaled(grad, x)
-
-    return tf.where(tf.equal(weight, 0), tf.zeros_like(x), x * weight), gradient
-
-
-@tf.custom_gradient
-def _pull(pixels: tf.Tensor, index: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Returns `weight * pixels[index]`, and zero where the weight is.
+def _pull(pixels: tf.Tensor, *taps: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Returns samples `[n, channels]`: the sum over taps of `weight * pixels[index]`.
 
     Args:
-      pixels: `[rows, channels]`, of which row 0 is zero.
-      index: `[n]`, integers.
-      weight: `[n]`.
+      pixels: `[rows, channels]`.
+      *taps: The indices of each tap, `[n]`, and then the weights of each, `[n]`.
     """
+    indices, weights = taps[: len(taps) // 2], taps[len(taps) // 2 :]
 
-    def gradient(grad: tf.Tensor) -> tuple[tf.Tensor, None, tf.Tensor]:
-        rows = tf.shape(pixels)[0]
-        return _push(grad, index, weight, rows), None, _products(pixels, index, grad)
+    def gradient(grad: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        along_pixels = _push(grad, tf.shape(pixels)[0], *taps)
+        return along_pixels, *[None for _ in indices], *_products(pixels, grad, *indices)
 
-    read = tf.where(tf.equal(weight, 0), tf.zeros_like(index), index)
-    return tf.gather(pixels, read) * tf.expand_dims(weight, -1), gradient
+    zero = tf.zeros(tf.stack([tf.size(indices[0]), tf.shape(pixels)[1]]), pixels.dtype)
+    total = None
+    for index, weight in zip(indices, weights, strict=True):
+        weighted = tf.gather(pixels, index) * tf.expand_dims(weight, -1)
+        # Not tf.where, which would broadcast the condition, at several times the cost.
+        is_read = tf.not_equal(weight, 0)
+        weighted = tf.raw_ops.Select(condition=is_read, x=weighted, y=zero)
+        total = weighted if total is None else total + weighted
+    return total, gradient
 
 
 @tf.custom_gradient
-def _push(
-    samples: tf.Tensor, index: tf.Tensor, weight: tf.Tensor, rows: tf.Tensor
-) -> tuple[tf.Tensor, Callable]:
-    """Returns pixels with `weight * samples` added to row `index`. A NaN weight adds nothing."""
+def _push(samples: tf.Tensor, rows: tf.Tensor, *taps: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Returns `[rows, channels]`: `weight * samples` added to row `index`, for all taps.
 
-    def gradient(grad: tf.Tensor) -> tuple[tf.Tensor, None, tf.Tensor, None]:
-        return _pull(grad, index, weight), None, _products(grad, index, samples), None
+    A weight that is zero or NaN adds nothing. For the arguments see `_pull`.
+    """
+    indices, weights = taps[: len(taps) // 2], taps[len(taps) // 2 :]
 
-    takes_part = (weight < 0) | (weight > 0)
-    written = tf.where(takes_part, index, tf.zeros_like(index))
-    values = tf.where(tf.expand_dims(takes_part, -1), samples * tf.expand_dims(weight, -1), 0)
-    return tf.math.unsorted_segment_sum(values, written, rows), gradient
+    def gradient(grad: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        along_weights = _products(grad, samples, *indices)
+        return _pull(grad, *taps), None, *[None for _ in indices], *along_weights
+
+    count, channels = tf.unstack(tf.shape(samples))
+    total = tf.zeros(tf.stack([rows, channels]), samples.dtype)
+    # Without channels nothing may be added, not even nothing.
+    kept = count if samples.shape[1] else count * tf.minimum(channels, 1)
+    zero = tf.zeros(tf.stack([kept, channels]), samples.dtype)
+    for index, weight in zip(indices, weights, strict=True):
+        weighted = samples * tf.expand_dims(weight, -1)
+        takes_part = (weight < 0) | (weight > 0)
+        if not samples.shape[1]:
+            index, weighted, takes_part = index[:kept], weighted[:kept], takes_part[:kept]
+        weighted = tf.raw_ops.Select(condition=takes_part, x=weighted, y=zero)
+        # In place. A sum for each tap would need as many images, one sum for all as many samples.
+        total = tf.tensor_scatter_nd_add(total, tf.expand_dims(index, -1), weighted)
+    return total, gradient
 
 
 @tf.custom_gradient
 def _products(
-    pixels: tf.Tensor, index: tf.Tensor, samples: tf.Tensor
-) -> tuple[tf.Tensor, Callable]:
-    """Returns the inner products of `pixels[index]` and samples, of the shape of `index`."""
+    pixels: tf.Tensor, samples: tf.Tensor, *indices: tf.Tensor
+) -> tuple[Tensors, Callable]:
+    """Returns the inner products of samples and `pixels[index]` for each tap, `[n]`."""
 
-    def gradient(grad: tf.Tensor) -> tuple[tf.Tensor, None, tf.Tensor]:
-        rows = tf.shape(pixels)[0]
-        return _push(samples, index, grad, rows), None, _pull(pixels, index, grad)
+    def gradient(*grads: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        along_pixels = _push(samples, tf.shape(pixels)[0], *indices, *grads)
+        return along_pixels, _pull(pixels, *indices, *grads), *[None for _ in indices]
 
-    products = tf.reduce_sum(tf.gather(pixels, index) * samples, axis=-1)
-    return tf.where(tf.equal(index, 0), tf.zeros_like(products), products), gradient
+    return [tf.reduce_sum(tf.gather(pixels, i) * samples, axis=-1) for i in indices], gradient
+
+
+def _finite_times(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Returns `weight * x`, and 0 where the weight is 0 and x infinite or NaN."""
+    is_lost = tf.equal(weight, 0) & ~tf.math.is_finite(x)
+    return tf.where(is_lost, tf.zeros_like(x), x) * weight
+
+
+def _outer(first: Sequence[tf.Tensor], second: Sequence[tf.Tensor]) -> Tensors:
+    """Returns the products of weights along two axes, those of the second varying fastest.
+
+    An infinite pixel makes an infinite gradient, which is none where the other weight is zero.
+    """
+
+    @tf.custom_gradient
+    def product(*weights: tf.Tensor) -> tuple[Tensors, Callable]:
+        a, b = weights[: len(first)], weights[len(first) :]
+
+        def gradient(*grads: tf.Tensor) -> Tensors:
+            rows = [grads[k * len(b) : (k + 1) * len(b)] for k in range(len(a))]
+            along_a = [tf.add_n(list(map(_finite_times, row, b))) for row in rows]
+            columns = zip(*rows, strict=True)
+            return along_a + [tf.add_n(list(map(_finite_times, column, a))) for column in columns]
+
+        return [x * y for x in a for y in b], gradient
+
+    return list(product(*first, *second))
 
 
 def _cubic_weights(t: tf.Tensor) -> Tensors:
@@ -101,25 +135,22 @@ def _cubic_weights(t: tf.Tensor) -> Tensors:
     return [far(t), near(t), near(1 - t), far(1 - t)]
 
 
-def _taps(x: tf.Tensor, is_unknown: tf.Tensor, interpolation: str) -> tuple[Tensors, Tensors]:
+def _taps(
+    x: tf.Tensor, is_nan: tf.Tensor, interpolation: str, padding: str
+) -> tuple[Tensors, Tensors]:
     """Returns the indices of the pixels along an axis, before padding, and their weights.
 
-    Args:
-      x: A coordinate of all points.
-      is_unknown: Whether some coordinate of a point is NaN.
-      interpolation: One of INTERPOLATIONS.
+    Where x is NaN, so are the weights, and the indices are those at 0.
     """
-    is_nan = tf.math.is_nan(x)
-    known = tf.clip_by_value(tf.where(is_nan, tf.zeros_like(x), x), -_FAR, _FAR)
-    low = tf.round(known) if interpolation == "nearest" else tf.floor(known)
-    first = tf.cast(low, tf.int32)
-    # Where x is NaN, so are t and all derivatives. Where it is far outside, none depends on it.
-    is_far = (tf.abs(x) > _FAR) & ~is_unknown
-    t = tf.where(is_far, tf.zeros_like(x), x - tf.stop_gradient(low))
-    nan = tf.constant(np.nan, x.dtype)
+    zero, one = tf.zeros([], x.dtype), tf.ones([], x.dtype)
+    known = tf.clip_by_value(tf.where(is_nan, zero, x), -_FAR, _FAR)
     if interpolation == "nearest":
-        return [first], [1 + _scaled(t, tf.where(is_nan, nan, tf.zeros_like(nan)))]
-    t *= tf.where(is_nan, nan, tf.ones_like(nan))
+        return [tf.cast(tf.round(known), tf.int32)], [tf.where(is_nan, x, one)]
+    low = tf.floor(known)
+    first = tf.cast(low, tf.int32)
+    t = x - low
+    if interpolation != "linear" or padding != "zeros":  # Whose weights are masked so far outside.
+        t = tf.where(tf.abs(x) > _FAR, zero, t)
     if interpolation == "linear":
         return [first, first + 1], [1 - t, t]
     return [first + (k - 1) for k in range(4)], _cubic_weights(t)
@@ -131,17 +162,17 @@ def _remainder(index: tf.Tensor, period: Any) -> tf.Tensor:
 
 
 def _resolve(index: tf.Tensor, size: Any, padding: str) -> tf.Tensor:
-    """Returns the indices that a padding reads, none of them outside."""
+    """Returns the indices that a padding reads, none of them outside; for zeros, some pixel."""
     # Not tf.clip_by_value, of which LiteRT makes an op that it has not for integers.
     last = size - 1
-    if padding == "border":
+    if padding in ("zeros", "border"):
         return tf.minimum(tf.maximum(index, 0), last)
-    if padding == "wrap":
-        return _remainder(index, size)
-    if padding == "symmetric":
-        place = _remainder(index, 2 * size)
-        return tf.minimum(place, 2 * size - 1 - place)
     maximum = tf.maximum if tf.is_tensor(size) else max
+    if padding == "wrap":
+        return _remainder(index, maximum(size, 1))
+    if padding == "symmetric":
+        place = _remainder(index, maximum(2 * size, 1))
+        return tf.minimum(place, 2 * size - 1 - place)
     period = maximum(2 * last, 1)
     place = _remainder(index, period)
     return tf.minimum(tf.minimum(place, period - place), last)
@@ -154,17 +185,31 @@ def _merged(indices: Tensors, weights: Tensors) -> Tensors:
     all are on one pixel that is 1, and not nearly so.
     """
     weights = [*weights]
+    zero, one = tf.zeros([], weights[0].dtype), tf.ones([], weights[0].dtype)
     for k in range(1, len(weights)):
         for j in range(k):
             same = tf.equal(indices[j], indices[k])
-            zero = tf.zeros_like(weights[k])
             weights[j] += tf.where(same, weights[k], zero)
             weights[k] = tf.where(same, zero, weights[k])
     if len(weights) > 1:
-        are_one = tf.reduce_all(tf.equal(tf.stack(indices[1:]), indices[0]), axis=0)
-        one = tf.where(tf.math.is_nan(weights[0]), weights[0], tf.ones_like(weights[0]))
+        are_same = [tf.equal(index, indices[0]) for index in indices[1:]]
+        are_one = functools.reduce(tf.logical_and, are_same) & ~tf.math.is_nan(weights[0])
         weights[0] = tf.where(are_one, one, weights[0])
     return weights
+
+
+def _padded(
+    indices: Tensors, weights: Tensors, size: Any, padding: str
+) -> tuple[Tensors, Tensors, Tensors]:
+    """Returns indices inside the image, the weights there, and those of the taps outside."""
+    inside = [_resolve(index, size, padding) for index in indices]
+    if padding != "zeros":
+        return inside, _merged(inside, weights), []
+    zero = tf.zeros([], weights[0].dtype)
+    is_inside = list(map(tf.equal, indices, inside))
+    kept = [tf.where(mask, weight, zero) for mask, weight in zip(is_inside, weights, strict=True)]
+    lost = [tf.where(mask, zero, weight) for mask, weight in zip(is_inside, weights, strict=True)]
+    return inside, kept, lost
 
 
 def _sample(
@@ -174,42 +219,44 @@ def _sample(
     interpolation: str,
     padding: str,
 ) -> tf.Tensor:
-    """Samples `[batch or 1, *size, channels]` at `[batch, points, rank]`."""
+    """Samples `[images, *size, channels]` at `[grids, points, rank]`.
+
+    Returns:
+      `[batch * points, channels]`.
+    """
     shape, late = static_shape(data) or (), tf.shape(data)
-    sides = [late[d] if n is None else n for d, n in enumerate(shape)]
-    images, *size, channels = sides
-    elements = tf.reduce_prod(late[1:-1])
-    count = tf.reduce_prod(tf.shape(points)[:2])
-    special = [tf.zeros([1, channels], data.dtype)]
-    special += [tf.reshape(pixel, [1, channels]) for pixel in fill]
-    pixels = tf.concat([*special, tf.reshape(data, [images * elements, channels])], axis=0)
-    first = tf.expand_dims(tf.range(images) * elements + len(special), 1)
-    first = tf.reshape(tf.broadcast_to(first, tf.shape(points)[:2]), [count])
-    coordinates = [tf.reshape(x, [count]) for x in reversed(tf.unstack(points, axis=-1))]
-    is_unknown = functools.reduce(tf.logical_or, map(tf.math.is_nan, coordinates))
-    axes = []
-    for x, n in zip(coordinates, size, strict=True):
-        indices, weights = _taps(x, is_unknown, interpolation)
-        inside: list[tf.Tensor | None] = [None for _ in indices]
-        if padding == "zeros":
-            inside = [(i >= 0) & (i < n) for i in indices]
-        else:
-            indices = [_resolve(i, n, padding) for i in indices]
-            weights = _merged(indices, weights)
-        axes.append(list(zip(indices, weights, inside, strict=True)))
-    total = None
-    for corner in itertools.product(*axes):
-        index, weight, is_inside = corner[0]
-        for n, (i, w, is_inside_too) in zip(size[1:], corner[1:], strict=True):
-            index = index * n + i
-            weight = _scaled(weight, w)
-            is_inside = None if is_inside is None else is_inside & is_inside_too
-        index = index + first
-        if is_inside is not None:
-            index = tf.where(is_inside, index, len(fill))
-        sampled = _pull(pixels, index, weight)
-        total = sampled if total is None else total + sampled
-    return total
+    images, *size, channels = [late[d] if n is None else n for d, n in enumerate(shape)]
+    elements = functools.reduce(lambda a, b: a * b, size)
+    batch_points = tf.broadcast_dynamic_shape(tf.stack([images, 1]), tf.shape(points)[:2])
+    known = tf.broadcast_static_shape(tf.TensorShape([shape[0], 1]), points.shape[:2]).as_list()
+    count = tf.reduce_prod(batch_points)
+    coordinates = tf.unstack(points, axis=-1)
+    is_nan = functools.reduce(tf.logical_or, map(tf.math.is_nan, coordinates))
+    # A point with a NaN is NaN in all coordinates, and so are all of its gradients.
+    some_nan = functools.reduce(tf.add, coordinates)
+    index: Tensors = [tf.expand_dims(tf.range(images), 1)]
+    weight: Tensors = []
+    outside = None
+    for x, n in zip(reversed(coordinates), size, strict=True):
+        taps = _taps(tf.where(is_nan, some_nan, x), is_nan, interpolation, padding)
+        inside, kept, lost = _padded(*taps, n, padding)
+        index = [i * n + j for i in index for j in inside]
+        weight = _outer(weight, kept) if weight else kept
+        if fill:
+            more = tf.add_n(lost)
+            outside = more if outside is None else outside + (1 - outside) * more
+
+    def per_sample(values: tf.Tensor) -> tf.Tensor:
+        if None in known or list(static_shape(values) or ()) != known:
+            values = tf.broadcast_to(values, batch_points)
+        return tf.reshape(values, [count])
+
+    pixels = tf.reshape(data, tf.stack([images * elements, channels]))
+    output = _pull(pixels, *map(per_sample, index), *map(per_sample, weight))
+    for pixel in fill:
+        row = tf.reshape(pixel, tf.stack([1, channels]))
+        output += _pull(row, tf.zeros([count], tf.int32), per_sample(outside))
+    return output
 
 
 def _of_rank(
@@ -223,19 +270,12 @@ def _of_rank(
     """Samples images, `rank` 2, or volumes, of shapes that may be known only in the graph."""
     data = _shapes.checked_late(data, warp, rank)
     warp_shape = tf.shape(warp)
-    sides, channels = tf.shape(data)[1:-1], tf.shape(data)[-1]
-    images, grids = tf.shape(data)[0], warp_shape[0]
     points = tf.reduce_prod(warp_shape[1:-1])
-    known = static_shape(data)
-    data = tf.reshape(data, tf.concat([[images], sides, [channels]], 0))
-    data.set_shape([None] * (rank + 2) if known is None else known)
-    flat = tf.reshape(warp, tf.stack([grids, points, rank]))
-    batch = tf.where(tf.equal(images, 1), grids, images)
-    flat = tf.broadcast_to(flat, tf.stack([batch, points, rank]))
-    dtype = data.dtype
-    output = _sample(tf.cast(data, warp.dtype), flat, fill, interpolation, padding)
-    late = tf.concat([[batch], warp_shape[1:-1], [channels]], axis=0)
-    return tf.cast(tf.reshape(output, late), dtype)
+    flat = tf.reshape(warp, tf.stack([warp_shape[0], points, rank]))
+    samples = _sample(tf.cast(data, warp.dtype), flat, fill, interpolation, padding)
+    batch = tf.broadcast_dynamic_shape(tf.shape(data)[:1], warp_shape[:1])
+    shape = tf.concat([batch, warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
+    return tf.cast(tf.reshape(samples, shape), data.dtype)
 
 
 def resampler(

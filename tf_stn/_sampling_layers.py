@@ -19,7 +19,7 @@ from tf_stn._numbers import check_integer, to_real
 from tf_stn._observing import is_observed, sampling_of
 from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS, resampler
-from tf_stn._sizes import SIDES, Sides, as_float64, image_size, received_shape
+from tf_stn._sizes import SIDES, Sides, image_size, in_order_of_coordinates, received_shape
 
 _Shape = tuple[int | None, ...]
 _IMAGES = "[batch, height, width, channels] or [batch, depth, height, width, channels]"
@@ -528,7 +528,7 @@ class Transform(SamplingLayer):
         identity = tf.eye(rank, rank + 1, dtype=warp.dtype)[None]
         output_size, input_size = self._sizes(images)
         still = affine_grid(identity, output_size, input_size, align_corners=self.align_corners)
-        spans = [as_float64(size) for size in (output_size, input_size)]
+        spans = [in_order_of_coordinates(size, warp.dtype) for size in (output_size, input_size)]
         if self.align_corners:
             spans = [tf.maximum(span - 1, 1) for span in spans]
         return (warp - still) * tf.cast(spans[0] / spans[1], warp.dtype)

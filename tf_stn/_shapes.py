@@ -136,4 +136,4 @@ def checked_late(data: tf.Tensor, warp: tf.Tensor, rank: int) -> tf.Tensor:
         message = f"`data` must have {_PIXELS[rank]} of at least 1 where `warp` has points,"
         require(has_pixels | ~has_points, message)
     with tf.control_dependencies(checks):
-        return tf.identity(data)
+        return tf.ensure_shape(data, [None] * (rank + 2))

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from tf_stn._implementation import is_portable
+
 # Integers, tensors, or an image or volume whose sides are meant.
 Size: TypeAlias = Sequence[int] | Sequence[tf.Tensor] | tf.Tensor
 # Sides as integers, or as an int64 tensor where they are known only when the graph runs.
@@ -152,8 +154,16 @@ def known_rank(size: Size | None) -> int | None:
     return len(size) if isinstance(size, (Sequence, np.ndarray, tf.TensorShape)) else None
 
 
-def as_float64(sides: Sides) -> np.ndarray | tf.Tensor:
-    """Returns sides in the order of coordinates: width, height[, depth]."""
+def wide_type(dtype: tf.DType) -> tf.DType:
+    """Returns the type of intermediate results that shall not round numbers of `dtype`: float64.
+
+    But float32 for float32 in the portable implementation, since LiteRT has no float64.
+    """
+    return dtype if is_portable() else tf.float64
+
+
+def in_order_of_coordinates(sides: Sides, dtype: tf.DType) -> np.ndarray | tf.Tensor:
+    """Returns width, height[, depth], for coordinates of `dtype`: in `wide_type` if unknown."""
     if tf.is_tensor(sides):
-        return tf.cast(sides, tf.float64)[::-1]
+        return tf.cast(sides[::-1], wide_type(dtype))
     return np.array(sides[::-1], np.float64)

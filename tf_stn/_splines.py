@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from tf_stn._numbers import check_holds
 
-_SMALLEST = 1e-300  # In place of 0, where a logarithm or the slope of a root would be infinite.
+# In place of 0, where a logarithm or the slope of a root would be infinite.
+_SMALLEST = {tf.float64: 1e-300, tf.float32: 1e-30}
 
 
 def b_spline_weights(positions: tf.Tensor, cells: int | tf.Tensor) -> tf.Tensor:
@@ -33,13 +34,14 @@ def b_spline_weights(positions: tf.Tensor, cells: int | tf.Tensor) -> tf.Tensor:
 
 
 def thin_plate_kernel(squares: np.ndarray | tf.Tensor, rank: int) -> np.ndarray | tf.Tensor:
-    """Returns r² log r in the plane and -r in space, of squares of distances in float64."""
+    """Returns r² log r in the plane and -r in space, of squares of distances."""
     maximum, log, root = np.maximum, np.log, np.sqrt
+    smallest = _SMALLEST[tf.as_dtype(squares.dtype)]
     if tf.is_tensor(squares):
         maximum, log, root = tf.maximum, tf.math.log, tf.sqrt
     if rank == 2:
-        return 0.5 * squares * log(maximum(squares, _SMALLEST))
-    return -root(maximum(squares, _SMALLEST))
+        return 0.5 * squares * log(maximum(squares, smallest))
+    return -root(maximum(squares, smallest))
 
 
 def _squared_distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,15 @@ from tf_stn import _small_matrices
 from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._numbers import check_holds, check_integer, check_number, real_type, to_real
 from tf_stn._resampler import sample
-from tf_stn._sizes import FIELDS, Sides, Size, as_float64, check_field_shape, image_size, parse_size
+from tf_stn._sizes import (
+    FIELDS,
+    Sides,
+    Size,
+    check_field_shape,
+    image_size,
+    in_order_of_coordinates,
+    parse_size,
+)
 from tf_stn._splines import b_spline_weights, thin_plate
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -354,9 +362,9 @@ def jacobian_determinant(field: tf.Tensor, *, name: str | None = None) -> tf.Ten
         return _small_matrices.determinant(slopes + tf.eye(rank, dtype=field.dtype))
 
 
-def _span(size: Sides, align_corners: bool) -> np.ndarray | tf.Tensor:
+def _span(size: Sides, align_corners: bool, dtype: tf.DType) -> np.ndarray | tf.Tensor:
     """Returns how many pixels there are from -1 to 1 along x, y[, z]; at least 1."""
-    sides = as_float64(size)
+    sides = in_order_of_coordinates(size, dtype)
     if not align_corners:
         return sides
     return (tf.maximum if tf.is_tensor(sides) else np.maximum)(sides - 1, 1)
@@ -400,7 +408,7 @@ def resize(
         identity = tf.eye(rank, rank + 1, dtype=field.dtype)[None]
         sampled = _sample(field, affine_grid(identity, new, old, align_corners=align_corners))
         # At least 1 on both sides, so that an axis which stays one pixel stays as it is.
-        ratio = _span(new, align_corners) / _span(old, align_corners)
+        ratio = _span(new, align_corners, field.dtype) / _span(old, align_corners, field.dtype)
         return sampled * tf.cast(ratio, field.dtype)
 
 

@@ -75,7 +75,9 @@ def to_normalised(
         output = parse_size("output_size", output_size, _rank_of(matrix))
         inputs = parse_size("input_size", input_size, _rank_of(matrix))
         return change_coordinates(
-            axes_to_normalised(inputs, align_corners), matrix, axes_to_pixels(output, align_corners)
+            axes_to_normalised(inputs, align_corners, matrix.dtype),
+            matrix,
+            axes_to_pixels(output, align_corners, matrix.dtype),
         )
 
 
@@ -118,7 +120,9 @@ def to_pixels(
         output = parse_size("output_size", output_size, _rank_of(theta))
         inputs = parse_size("input_size", input_size, _rank_of(theta))
         return change_coordinates(
-            axes_to_pixels(inputs, align_corners), theta, axes_to_normalised(output, align_corners)
+            axes_to_pixels(inputs, align_corners, theta.dtype),
+            theta,
+            axes_to_normalised(output, align_corners, theta.dtype),
         )
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import pathlib
 import re
 import subprocess
@@ -108,46 +109,113 @@ def test_another_minor_is_refused_with_both_versions_and_the_remedy(running):
     assert "==2.21.*'" in str(error.value)
 
 
-def import_with(patch):
-    """Imports tf_stn in a fresh process after `patch`; returns what that printed as its error."""
-    script = f"{patch}\nimport tf_stn"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+WITHOUT_LIBRARY = {
+    "another TensorFlow": (
+        "import tensorflow as tf; tf.__version__ = '2.4.1'; tf.load_op_library = None",
+        ["tf_stn was built for TensorFlow", "2.4.1", "pip install 'tensorflow"],
+    ),
+    "no build": (
+        "import sys; sys.modules['tf_stn._build_info'] = None",
+        ["The compiled part of tf_stn is missing", "pip install"],
+    ),
+    "no file": (
+        "import pathlib; exists = pathlib.Path.exists\n"
+        "pathlib.Path.exists = lambda path: path.suffix != '.so' and exists(path)",
+        ["The compiled part of tf_stn is missing", "pip install"],
+    ),
+    "a file that cannot be loaded": (
+        "import tensorflow as tf\n"
+        "def fail(path): raise tf.errors.NotFoundError(None, None, 'undefined symbol: _ZN4absl')\n"
+        "tf.load_op_library = fail",
+        ["undefined symbol: _ZN4absl", "pip install --no-build-isolation"],
+    ),
+}
+# Samples, goes back, and asks for what only a library has.
+WITHOUT_LIBRARY_PROGRAM = """
+import tensorflow as tf, tf_stn
+image, theta = tf.Variable(tf.ones([1, 2, 2, 1])), [[1.0, 0.0, 0.5, 0.0, 1.0, 0.0]]
+with tf.GradientTape() as tape:
+    output = tf_stn.affine_resampler(image, theta)
+assert output.numpy().tolist() == [[[[1.0], [0.5]], [[1.0], [0.5]]]], output
+assert tape.gradient(output, image).numpy().tolist() == [[[[0.5], [1.0]], [[0.5], [1.0]]]]
+try:
+    tf_stn._library.ops.tf_stn_resampler
+except ImportError as error:
+    print(error)
+try:
+    print(tf_stn.library_path())
+except ImportError as error:
+    print(error)
+"""
+
+
+def run_with(program, patch="", implementation=None):
+    """Runs a program in a fresh process after `patch`."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_STN_IMPLEMENTATION"}
+    if implementation is not None:
+        environment["TF_STN_IMPLEMENTATION"] = implementation
+    command = [sys.executable, "-W", "always", "-c", f"{patch}\n{program}"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+
+
+@pytest.mark.parametrize("case", WITHOUT_LIBRARY)
+def test_without_a_library_that_fits_all_is_portable_with_one_warning(case):
+    patch, reasons = WITHOUT_LIBRARY[case]
+    result = run_with(WITHOUT_LIBRARY_PROGRAM, patch)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("RuntimeWarning: tf_stn samples by TensorFlow's own") == 1
+    for reason in reasons:
+        assert reason in result.stderr
+        assert reason in result.stdout
+    assert "tf_stn has no compiled ops here" in result.stdout
+
+
+@pytest.mark.parametrize("case", WITHOUT_LIBRARY)
+def test_without_a_library_that_fits_it_is_an_import_error_where_compiled_was_asked_for(case):
+    patch, reasons = WITHOUT_LIBRARY[case]
+    result = run_with("import tf_stn", patch, "compiled")
     assert result.returncode == 1
-    return result.stderr
+    assert "ImportError: " in result.stderr
+    for reason in reasons:
+        assert reason in result.stderr
 
 
-def test_import_under_another_tensorflow_fails_before_loading():
-    patch = "import tensorflow as tf; tf.__version__ = '2.4.1'; tf.load_op_library = None"
-    error = import_with(patch)
-    assert "ImportError: tf_stn was built for TensorFlow" in error
-    assert "2.4.1" in error
+def test_portable_from_the_environment_loads_no_library_and_warns_of_nothing():
+    patch = "import tensorflow as tf; tf.load_op_library = None"
+    result = run_with(WITHOUT_LIBRARY_PROGRAM, patch, "portable")
+    assert result.returncode == 0, result.stderr
+    assert "RuntimeWarning" not in result.stderr
+    assert "TF_STN_IMPLEMENTATION=portable is set" in result.stdout
+    assert "_tf_stn.so" in result.stdout  # What an exported model is run with may be there.
+
+
+@pytest.mark.parametrize("wanted", ["", "Portable", "xla"])
+def test_unknown_implementation_in_the_environment_is_an_import_error_that_names_it(wanted):
+    result = run_with("import tf_stn", implementation=wanted)
+    assert result.returncode == 1
+    expected = "TF_STN_IMPLEMENTATION must be one of compiled, portable, received "
+    assert f"ImportError: {expected}{wanted!r}" in result.stderr
+
+
+def test_compiled_from_the_environment_leaves_the_context_portable():
+    program = """
+import tensorflow as tf, tf_stn
+def ops():
+    sample = tf.function(lambda image: tf_stn.resampler(image, [[[0.5, 0.5]]]))
+    graph = sample.get_concrete_function(tf.ones([1, 2, 2, 1])).graph
+    return [op.type for op in graph.get_operations() if "TfStn" in op.type]
+assert ops() == ["TfStn>Resampler"], ops()
+with tf_stn.portable():
+    assert ops() == [], ops()
+"""
+    result = run_with(program, implementation="compiled")
+    assert result.returncode == 0, result.stderr
 
 
 def test_import_without_tensorflow_says_what_to_install():
-    error = import_with("import sys; sys.modules['tensorflow'] = None")
-    assert "pip install tensorflow-cpu" in error
-
-
-def test_import_without_the_compiled_part_says_how_to_build_it():
-    error = import_with("import sys; sys.modules['tf_stn._build_info'] = None")
-    assert "The compiled part of tf_stn is missing" in error
-    assert "pip install" in error
-
-
-def test_import_without_the_library_file_says_how_to_build_it(tmp_path):
-    patch = "import pathlib; pathlib.Path.exists = lambda path: path.suffix != '.so'"
-    assert "The compiled part of tf_stn is missing" in import_with(patch)
-
-
-def test_library_that_cannot_be_loaded_is_an_import_error_with_the_remedy():
-    error = import_with(
-        "import tensorflow as tf\n"
-        "def fail(path): raise tf.errors.NotFoundError(None, None, 'undefined symbol: _ZN4absl')\n"
-        "tf.load_op_library = fail"
-    )
-    assert "ImportError: TensorFlow 2." in error
-    assert "undefined symbol: _ZN4absl" in error
-    assert "pip install --no-build-isolation" in error
+    result = run_with("import tf_stn", "import sys; sys.modules['tensorflow'] = None")
+    assert result.returncode == 1
+    assert "pip install tensorflow-cpu" in result.stderr
 
 
 def test_functions_work_where_keras_cannot_be_imported():
@@ -226,7 +294,16 @@ def test_dependencies_point_in_one_direction():
 
     What a function imports when it is called, as `_symbolic` does nodes of Keras, is no dependency.
     """
-    order = ["_library", "_keras", "_observing", "_symbolic", "_checks", "_sizes", "_resampler"]
+    order = [
+        "_library",
+        "_implementation",
+        "_keras",
+        "_observing",
+        "_symbolic",
+        "_checks",
+        "_sizes",
+    ]
+    order += ["_shapes", "_portable", "_resampler"]
     order += ["_small_matrices", "_grids", "_gradients", "matrices"]
     order += ["_affine_resampler", "_projective_resampler", "_displacement_resampler"]
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]

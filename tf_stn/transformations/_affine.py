@@ -22,7 +22,10 @@ def check_rank(rank: Any) -> int:
 
 def scaled_and_shifted(scales: Sequence[tf.Tensor], shift: tf.Tensor) -> tf.Tensor:
     """Returns a matrix of these factors of x, y[, z], each `[n]`, and this shift, `[n, rank]`."""
-    return tf.concat([tf.linalg.diag(tf.stack(scales, axis=-1)), shift[..., None]], axis=-1)
+    # Not by tf.linalg.diag, of which an exporter makes a graph that ONNX Runtime refuses.
+    columns = tf.unstack(tf.eye(len(scales), dtype=shift.dtype), axis=-1)
+    columns = [tf.expand_dims(s, -1) * e for s, e in zip(scales, columns, strict=True)]
+    return tf.stack([*columns, shift], axis=-1)
 
 
 def normalised_shift(shift: tf.Tensor, shift_units: str, frame: Frame) -> tf.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_stn._grids import axes_to_normalised, axes_to_pixels, change_points
-from tf_stn._sizes import Sides, as_float64
+from tf_stn._sizes import Sides, in_order_of_coordinates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Frame:
         Raises:
           ValueError: the call did not say the size of the input.
         """
-        sides = tf.convert_to_tensor(as_float64(self.known_input_size))
+        sides = tf.convert_to_tensor(in_order_of_coordinates(self.known_input_size, dtype))
         return tf.cast(tf.maximum(sides - 1 if self.align_corners else sides, 1), dtype)
 
     def distances(self, dtype: tf.DType, spacing: Sequence[float] | None = None) -> tf.Tensor:
@@ -73,9 +73,10 @@ class Frame:
 
     def to_pixels(self, points: tf.Tensor) -> tf.Tensor:
         """Returns normalised points of the input in pixels."""
-        return change_points(axes_to_pixels(self.known_input_size, self.align_corners), points)
+        maps = axes_to_pixels(self.known_input_size, self.align_corners, points.dtype)
+        return change_points(maps, points)
 
     def to_normalised(self, pixels: tf.Tensor) -> tf.Tensor:
         """Returns points of the output, in pixels, normalised."""
-        maps = axes_to_normalised(self.known_output_size, self.align_corners)
+        maps = axes_to_normalised(self.known_output_size, self.align_corners, pixels.dtype)
         return change_points(maps, pixels)

@@ -17,17 +17,17 @@ from tf_stn.transformations._frame import Frame
 def in_pixels(matrix: tf.Tensor, frame: Frame) -> tf.Tensor:
     """Returns normalised matrices in pixels of the output and the input."""
     return change_coordinates(
-        axes_to_pixels(frame.known_input_size, frame.align_corners),
+        axes_to_pixels(frame.known_input_size, frame.align_corners, matrix.dtype),
         matrix,
-        axes_to_normalised(frame.known_output_size, frame.align_corners),
+        axes_to_normalised(frame.known_output_size, frame.align_corners, matrix.dtype),
     )
 
 
 def _places(size: Sides, frame: Frame, dtype: tf.DType) -> tf.Tensor:
     """Returns where in an image of this size the pixels of the output lie, `[1, *output, rank]`."""
     identity = tf.eye(frame.rank, frame.rank + 1, dtype=dtype)[None]
-    to_size = axes_to_pixels(size, frame.align_corners)
-    to_normalised = axes_to_normalised(frame.known_output_size, frame.align_corners)
+    to_size = axes_to_pixels(size, frame.align_corners, dtype)
+    to_normalised = axes_to_normalised(frame.known_output_size, frame.align_corners, dtype)
     matrix = change_coordinates(to_size, identity, to_normalised)
     return map_pixels(matrix, frame.known_output_size, frame.rank)
 
@@ -53,5 +53,6 @@ def resize_field(field: tf.Tensor, frame: Frame) -> tf.Tensor:
 
 def sample_field(field: tf.Tensor, points: tf.Tensor, frame: Frame) -> tf.Tensor:
     """Returns a field, which lies over the whole output, at normalised points."""
-    at = change_points(axes_to_pixels(field_size(field), frame.align_corners), points)
+    to_pixels = axes_to_pixels(field_size(field), frame.align_corners, points.dtype)
+    at = change_points(to_pixels, points)
     return sample(field, at, padding="border")[-1]

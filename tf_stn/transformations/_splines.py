@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_stn._grids import axes_to_normalised, from_identity
 from tf_stn._numbers import check_number
+from tf_stn._sizes import wide_type
 from tf_stn._splines import b_spline_weights, thin_plate_kernel
 from tf_stn.transformations._base import Transformation
 from tf_stn.transformations._frame import Frame
@@ -77,11 +78,11 @@ class ThinPlateSpline(Transformation):
 
     def compute_points(self, parameters: tf.Tensor, points: tf.Tensor, frame: Frame) -> tf.Tensor:
         # In float64, also because GPUs round products of float32 matrices to ten bits.
-        exact = tf.cast(points, tf.float64)
+        exact = tf.cast(points, wide_type(points.dtype))
         kernel = thin_plate_kernel(self._squares(exact), self.rank)
         basis = tf.concat([kernel, tf.ones_like(exact[..., :1]), exact], axis=-1)
         weights = tf.linalg.matmul(basis, self._solution[None])
-        moved = tf.cast(parameters, tf.float64) - np.array(self.identity_parameters)
+        moved = tf.cast(parameters, exact.dtype) - np.array(self.identity_parameters)
         moved = tf.reshape(moved, [-1, len(self._control), self.rank])
         return points + tf.cast(tf.linalg.matmul(weights, moved), points.dtype)
 
@@ -114,18 +115,19 @@ class BSpline(Transformation):
         self.identity_parameters = (0.0,) * (self.rank * int(np.prod(self.control_points)))
 
     def _weights(self, positions: tf.Tensor, axis: int) -> tf.Tensor:
-        """Returns the weights of an axis' control points at normalised positions, float64."""
+        """Returns the weights of an axis' control points at normalised positions."""
         cells = self.control_points[axis] - 3
-        return b_spline_weights((tf.cast(positions, tf.float64) + 1) * (cells / 2), cells)
+        return b_spline_weights((positions + 1) * (cells / 2), cells)
 
     def compute_points(self, parameters: tf.Tensor, points: tf.Tensor, frame: Frame) -> tf.Tensor:
         # In float64, also because GPUs round products of float32 matrices to ten bits.
-        weights = tf.ones_like(points[..., :1], tf.float64)
+        exact = tf.cast(points, wide_type(points.dtype))
+        weights = tf.ones_like(exact[..., :1])
         for axis in range(self.rank):
-            of_axis = self._weights(points[..., self.rank - 1 - axis], axis)
+            of_axis = self._weights(exact[..., self.rank - 1 - axis], axis)
             products = weights[..., :, None] * of_axis[..., None, :]
             weights = tf.reshape(products, tf.concat([tf.shape(weights)[:-1], [-1]], axis=0))
-        control = tf.reshape(tf.cast(parameters, tf.float64), [-1, self._count, self.rank])
+        control = tf.reshape(tf.cast(parameters, exact.dtype), [-1, self._count, self.rank])
         return points + tf.cast(tf.linalg.matmul(weights, control), points.dtype)
 
     @property
@@ -134,13 +136,14 @@ class BSpline(Transformation):
 
     def compute_warp(self, parameters: tf.Tensor, frame: Frame) -> tf.Tensor:
         """Axis by axis, of which a regular grid has few positions."""
-        control = tf.cast(parameters, tf.float64)
-        moved = tf.reshape(control, [-1, *self.control_points, self.rank])
+        exact = wide_type(parameters.dtype)
+        moved = tf.cast(parameters, exact)
+        moved = tf.reshape(moved, [-1, *self.control_points, self.rank])
         output_size = frame.known_output_size
-        maps = axes_to_normalised(output_size, frame.align_corners)
+        maps = axes_to_normalised(output_size, frame.align_corners, exact)
         for axis in range(self.rank):
             i = self.rank - 1 - axis  # Of coordinates.
-            pixels = tf.cast(tf.range(output_size[axis]), tf.float64)
+            pixels = tf.cast(tf.range(output_size[axis]), exact)
             positions = (maps.factor[i] * pixels + maps.offset[i]) / maps.divisor[i]
             weights = self._weights(positions, axis)
             # The axis of control points goes to the end, and comes back as one of pixels.
