@@ -61,22 +61,22 @@ def _push(samples: tf.Tensor, rows: tf.Tensor, *taps: tf.Tensor) -> tuple[tf.Ten
 
     A weight that is zero or NaN adds nothing. For the arguments see `_pull`.
     """
-    indices, weights = list(taps[: len(taps) // 2]), list(taps[len(taps) // 2 :])
+    indices, weights = taps[: len(taps) // 2], taps[len(taps) // 2 :]
 
     def gradient(grad: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
         along_weights = _products(grad, samples, *indices)
         return _pull(grad, *taps), None, *[None for _ in indices], *along_weights
 
-    channels = tf.shape(samples)[1]
+    count, channels = tf.unstack(tf.shape(samples))
     total = tf.zeros(tf.stack([rows, channels]), samples.dtype)
-    if not samples.shape[1]:  # Without channels nothing may be added, not even nothing.
-        kept = tf.shape(samples)[0] * tf.minimum(channels, 1)
-        samples = samples[:kept]
-        indices, weights = [i[:kept] for i in indices], [w[:kept] for w in weights]
-    zero = tf.zeros_like(samples)
+    # Without channels nothing may be added, not even nothing.
+    kept = count if samples.shape[1] else count * tf.minimum(channels, 1)
+    zero = tf.zeros(tf.stack([kept, channels]), samples.dtype)
     for index, weight in zip(indices, weights, strict=True):
         weighted = samples * tf.expand_dims(weight, -1)
         takes_part = (weight < 0) | (weight > 0)
+        if not samples.shape[1]:
+            index, weighted, takes_part = index[:kept], weighted[:kept], takes_part[:kept]
         weighted = tf.raw_ops.Select(condition=takes_part, x=weighted, y=zero)
         # In place. A sum for each tap would need as many images, one sum for all as many samples.
         total = tf.tensor_scatter_nd_add(total, tf.expand_dims(index, -1), weighted)
