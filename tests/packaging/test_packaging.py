@@ -138,8 +138,8 @@ import tensorflow as tf, tf_stn
 image, theta = tf.Variable(tf.ones([1, 2, 2, 1])), [[1.0, 0.0, 0.5, 0.0, 1.0, 0.0]]
 with tf.GradientTape() as tape:
     output = tf_stn.affine_resampler(image, theta)
-assert output.numpy().tolist() == [[[[1.0], [0.5]], [[1.0], [0.5]]]], output
-assert tape.gradient(output, image).numpy().tolist() == [[[[0.5], [1.0]], [[0.5], [1.0]]]]
+assert output.numpy().tolist() == [[[[1.0], [0.75]], [[1.0], [0.75]]]], output
+assert tape.gradient(output, image).numpy().tolist() == [[[[0.75], [1.0]], [[0.75], [1.0]]]]
 try:
     tf_stn._library.ops.tf_stn_resampler
 except ImportError as error:
