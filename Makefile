@@ -128,7 +128,7 @@ benchmark: $(VENV)/installed
 		$(BENCHMARK_ARGUMENTS)
 
 clean:
-	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/_tf_stn.so \
+	rm -rf .bazel build demo dist *.egg-info tf_stn/_build_info.py tf_stn/*.so \
 		$(VENV) .venv-gpu .venv-peers
 
 # tf_keras without its requirement, which would put the package tensorflow over tensorflow-cpu.

@@ -1,7 +1,7 @@
-"""Builds the compiled library of tf-stn; the rest of the package is described in pyproject.toml.
+"""Builds the compiled libraries of tf-stn; the rest of the package is described in pyproject.toml.
 
-The library is tied to one minor version of TensorFlow. It is the one that can be imported where
-the build runs; for an isolated build, TF_STN_TENSORFLOW says which one to install there.
+They are tied to one minor version of TensorFlow. It is the one that can be imported where the build
+runs; for an isolated build, TF_STN_TENSORFLOW says which one to install there.
 
 Environment:
   TF_STN_TENSORFLOW   Minor version of TensorFlow for an isolated build (default 2.21).
@@ -33,6 +33,7 @@ from toolchain import (
     Compiler,
     Cuda,
     build_info,
+    can_use_xla,
     find_nvcc,
     installed_minor,
     installed_tensorflow,
@@ -76,8 +77,16 @@ CUDA_SOURCES = [
     "cc/kernels/gpu/sample.cu.cc",
     "cc/kernels/gpu/second_order.cu.cc",
 ]
+# Compiled by TensorFlow's C++ from 2.20 on: what XLA calls, and in a library of its own, how it
+# compiles the ops.
+XLA_SOURCES = [
+    "cc/xla/handlers_cpu.cc",
+    "cc/xla/handlers_gpu.cc",
+]
+XLA_LIBRARY_SOURCES = ["cc/xla/kernels.cc"]
 HEADERS = [
     "cc/core/call.h",
+    "cc/core/inputs.h",
     "cc/core/interpolation.h",
     "cc/core/modes.h",
     "cc/core/numbers.h",
@@ -118,13 +127,16 @@ HEADERS = [
     "cc/kernels/gpu/launch.h",
     "cc/kernels/gpu/launchers.h",
     "cc/kernels/gpu/pixels.h",
+    "cc/kernels/gpu/run.h",
     "cc/kernels/gpu/sums.h",
     "cc/kernels/gpu/tap_lines.h",
     "cc/kernels/gpu/tiles.h",
+    "cc/kernels/op_attributes.h",
     "cc/kernels/op_inputs.h",
-    "cc/kernels/point_inputs.h",
     "cc/ops/attributes.h",
     "cc/ops/shape_functions.h",
+    "cc/xla/requests.h",
+    "cc/xla/targets.h",
 ]
 COMPILE_FLAGS = [
     "-std=c++17",
@@ -135,6 +147,11 @@ COMPILE_FLAGS = [
     "-DNDEBUG",
     "-Wall",
     "-Wextra",
+]
+# Headers of XLA include some that TensorFlow keeps apart.
+XLA_INCLUDES = [
+    "include/external/farmhash_archive/src",
+    "include/external/highwayhash",
 ]
 # What the device cannot have of these is left to the host compiler.
 CUDA_FLAGS = [
@@ -165,7 +182,7 @@ def wanted_cuda() -> Cuda | None:
 
 
 class BuildLibrary(build_ext):
-    """Compiles the library and records what it was built for and with."""
+    """Compiles the libraries and records what they were built for and with."""
 
     def run(self) -> None:
         tensorflow = installed_tensorflow()
@@ -177,7 +194,7 @@ class BuildLibrary(build_ext):
         compiler = Compiler()
         cuda = wanted_cuda()
         self.package_folder.mkdir(parents=True, exist_ok=True)
-        self.compile_library(compiler, tensorflow, cuda)
+        self.compile_libraries(compiler, tensorflow, cuda)
         text = build_info(tensorflow_minor(), cuda)
         (self.package_folder / "_build_info.py").write_text(text)
 
@@ -185,34 +202,49 @@ class BuildLibrary(build_ext):
     def package_folder(self) -> pathlib.Path:
         return pathlib.Path("." if self.inplace else self.build_lib, "tf_stn")
 
-    def compile_library(
+    def compile_libraries(
         self, compiler: Compiler, tensorflow: pathlib.Path, cuda: Cuda | None
     ) -> None:
-        folder = pathlib.Path(self.build_temp)
-        folder.mkdir(parents=True, exist_ok=True)
+        has_xla = can_use_xla(tensorflow_minor())
         host_command = [*compiler.command, *self.host_flags(tensorflow, cuda)]
-        units = [(source, "", host_command) for source in SOURCES]
+        sources = [*SOURCES, *(XLA_SOURCES if has_xla else [])]
+        units = [(source, "", host_command) for source in sources]
         for isa, flags in compiler.instruction_sets(CPU_ISAS).items():
             command = [*host_command, *CPU_FLAGS, *flags, f"-DTF_STN_ISA={isa}"]
             units += [(source, isa, command) for source in CPU_SOURCES]
         if cuda:
             units += [(source, "", self.device_command(cuda)) for source in CUDA_SOURCES]
+        xla_command = [*host_command, *(f"-isystem{tensorflow / path}" for path in XLA_INCLUDES)]
+        xla_units = [(source, "", xla_command) for source in XLA_LIBRARY_SOURCES if has_xla]
+        objects = self.compile_units([*units, *xla_units])
+        link = [*compiler.command, "-shared", f"-L{tensorflow}", "-Wl,-s"]
+        framework, library = "-l:libtensorflow_framework.so.2", self.package_folder / "_tf_stn.so"
+        self.execute_command(
+            [
+                *(*link, *objects[: len(units)], "-o", str(library)),
+                *(framework, *self.cuda_link_flags(cuda)),
+            ]
+        )
+        xla_library = self.package_folder / "_tf_stn_xla.so"
+        xla_library.unlink(missing_ok=True)  # Of another TensorFlow.
+        if has_xla:
+            # The rest of TensorFlow has been loaded by the time this is.
+            xla_objects = objects[len(units) :]
+            self.execute_command([*link, *xla_objects, "-o", str(xla_library), framework])
+
+    def compile_units(self, units: list[tuple[str, str, list[str]]]) -> list[str]:
+        """Compiles (source, instruction set, command) and returns the objects in that order."""
+        folder = pathlib.Path(self.build_temp)
+        folder.mkdir(parents=True, exist_ok=True)
         objects, commands = [], []
-        for source, isa, command in reversed(units):  # What takes longest comes first.
+        for source, isa, command in units:
             name = source.removesuffix(".cc").replace("/", "_")
             objects.append(str(folder / f"{name}{isa}.o"))
             commands.append([*command, "-c", source, "-o", objects[-1]])
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self.execute_command, commands))
-        self.execute_command(
-            [
-                *(*compiler.command, "-shared", *objects),
-                *("-o", str(self.package_folder / "_tf_stn.so")),
-                *(f"-L{tensorflow}", "-l:libtensorflow_framework.so.2"),
-                *self.cuda_link_flags(cuda),
-                "-Wl,-s",
-            ]
-        )
+            # What takes longest comes first.
+            list(pool.map(self.execute_command, reversed(commands)))
+        return objects
 
     @staticmethod
     def host_flags(tensorflow: pathlib.Path, cuda: Cuda | None) -> list[str]:
@@ -266,13 +298,16 @@ class BuildLibrary(build_ext):
             ) from None
 
     def get_outputs(self) -> list[str]:
-        return [str(self.package_folder / name) for name in ("_tf_stn.so", "_build_info.py")]
+        names = ["_tf_stn.so", "_build_info.py"]
+        names += ["_tf_stn_xla.so"] if can_use_xla(tensorflow_minor()) else []
+        return [str(self.package_folder / name) for name in names]
 
     def get_output_mapping(self) -> dict[str, str]:
         return {}
 
     def get_source_files(self) -> list[str]:
-        return [*SOURCES, *CPU_SOURCES, *CUDA_SOURCES, *HEADERS]
+        lists = (SOURCES, CPU_SOURCES, CUDA_SOURCES, XLA_SOURCES, XLA_LIBRARY_SOURCES, HEADERS)
+        return [file for files in lists for file in files]
 
 
 class PythonIndependentWheel(bdist_wheel):

@@ -8,6 +8,8 @@ from tf_stn import _library as _library  # First: it says what to do if TensorFl
 
 # isort: split
 from tf_stn import _gradients as _gradients  # Registers them.
+from tf_stn import _vectorized_map as _vectorized_map  # Likewise its converters.
+from tf_stn import _xla as _xla  # Likewise its kernels.
 from tf_stn import fields as fields
 from tf_stn import matrices as matrices
 from tf_stn import transformations as transformations
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tf_stn import callbacks as callbacks
     from tf_stn import layers as layers
     from tf_stn import metrics as metrics
+    from tf_stn import onnx as onnx
     from tf_stn import regularizers as regularizers
     from tf_stn import visualize as visualize
     from tf_stn.layers import SpatialTransformer as SpatialTransformer
@@ -47,6 +50,7 @@ __all__ = [
     "library_path",
     "matrices",
     "metrics",
+    "onnx",
     "portable",
     "projective_resampler",
     "regularizers",
@@ -61,7 +65,7 @@ def __getattr__(name: str) -> Any:
         from tf_stn.layers import SpatialTransformer  # Says why it could not be imported.
 
         return SpatialTransformer
-    if name in ("callbacks", "layers", "metrics", "regularizers", "visualize"):
+    if name in ("callbacks", "layers", "metrics", "onnx", "regularizers", "visualize"):
         return importlib.import_module(f"tf_stn.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -66,7 +66,7 @@ def affine_resampler(
       differentiable in turn, to any order; gradients of gradients do store the grid.
 
     XLA:
-      There is no XLA kernel; see `resampler`.
+      As in `resampler`. `output_size` may be a tensor that XLA can compute when it compiles.
 
     Raises:
       TypeError: `data`, `theta` or `fill_value` is of another type.

@@ -20,6 +20,7 @@ from tf_stn._observing import is_observed, sampling_of
 from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS, resampler
 from tf_stn._sizes import SIDES, Sides, image_size, in_order_of_coordinates, received_shape
+from tf_stn._xla import can_compile
 
 _Shape = tuple[int | None, ...]
 _IMAGES = "[batch, height, width, channels] or [batch, depth, height, width, channels]"
@@ -135,7 +136,7 @@ class SamplingLayer(keras.layers.Layer):
             )
         # Coordinates in half precision miss pixels, so each layer casts its images alone.
         super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # There is no XLA kernel.
+        self.supports_jit = can_compile()  # Keras asks before it compiles by itself.
         self.supports_masking = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_stn
-from tf_stn import _build_info
+from tf_stn import _build_info, _xla
 
 keras = tf.keras
 
@@ -25,6 +25,11 @@ def main() -> None:
     analytic, numeric = tf.test.compute_gradient(tf_stn.resampler, [data, warp], delta=1e-6)
     for a, n in zip(analytic, numeric):
         np.testing.assert_allclose(a, n, rtol=0, atol=1e-8)
+
+    if tuple(map(int, _build_info.TENSORFLOW.split("."))) >= (2, 20):
+        assert _xla.can_compile(), "XLA cannot compile the ops"
+        compiled = tf.function(tf_stn.resampler, jit_compile=True)(data, warp)
+        np.testing.assert_array_equal(compiled, tf_stn.resampler(data, warp))
 
     net = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")])
     head = [keras.layers.Flatten(), keras.layers.Dense(2)]

@@ -156,6 +156,12 @@ class Cuda:
         return next((file for file in files if file.exists()), files[0])
 
 
+def can_use_xla(tensorflow: str) -> bool:
+    """Whether this minor version has the headers to compile what XLA needs."""
+    major, minor = map(int, tensorflow.split("."))
+    return (major, minor) >= (2, 20)
+
+
 def build_info(tensorflow: str, cuda: Cuda | None) -> str:
     """Returns the text of tf_stn/_build_info.py."""
     info = {

@@ -3,7 +3,8 @@
 //
 // Half-precision pixels are plain bits here, for code that knows no framework.  They only convert,
 // explicitly.  To add a type, add it to the list below, with its name in TensorFlow, and to
-// cc/kernels/op_inputs.h if TensorFlow has a type of its own for it.
+// cc/kernels/op_attributes.h if TensorFlow has a type of its own for it, and cc/xla/requests.h for
+// XLA's.
 
 #ifndef TF_STN_CC_CORE_PIXEL_TYPES_H_
 #define TF_STN_CC_CORE_PIXEL_TYPES_H_

@@ -23,6 +23,7 @@ class PartialShape {
 
   bool has_rank() const { return has_rank_; }
   int rank() const { return static_cast<int>(sizes_.size()); }
+  const std::vector<int64_t>& sizes() const { return sizes_; }
 
   // Returns the size of axis `d`, counted from the end if negative.
   // REQUIRES: has_rank() and d within it.
@@ -123,22 +124,21 @@ inline std::string CheckResamplerShapes(const PartialShape& data, const PartialS
              : "";
 }
 
-// Returns what is wrong with so many pixels to fill what lies outside, or "".
-// REQUIRES: there is one.
-inline std::string CheckFillMode(size_t count, bool pads_with_zeros) {
-  if (count == 1 && pads_with_zeros) return "";
-  return "`fill_value` must be one tensor, and goes with padding 'zeros' alone, received " +
-         std::to_string(count) + (pads_with_zeros ? "" : " with another padding");
-}
-
-// Returns what is wrong with the shape of the pixel that fills what lies outside, or "".
-inline std::string CheckFillShape(const PartialShape& fill_value, const PartialShape& data) {
-  const bool fits = !fill_value.has_rank() ||
-                    (fill_value.rank() == 1 &&
-                     (!data.has_rank() || CanBeEqual(fill_value.size(0), data.size(-1))));
+// Returns what is wrong with the pixels that fill what lies outside, of which there is at most one,
+// or "".
+inline std::string CheckFill(const std::vector<PartialShape>& fill_value, bool pads_with_zeros,
+                             const PartialShape& data) {
+  if (fill_value.empty()) return "";
+  if (fill_value.size() > 1 || !pads_with_zeros) {
+    return "`fill_value` must be one tensor, and goes with padding 'zeros' alone, received " +
+           std::to_string(fill_value.size()) + (pads_with_zeros ? "" : " with another padding");
+  }
+  const PartialShape& pixel = fill_value[0];
+  const bool fits =
+      !pixel.has_rank() ||
+      (pixel.rank() == 1 && (!data.has_rank() || CanBeEqual(pixel.size(0), data.size(-1))));
   if (fits) return "";
-  return WrongShape("fill_value", "[channels]", fill_value) + " for `data` of shape " +
-         data.ToString();
+  return WrongShape("fill_value", "[channels]", pixel) + " for `data` of shape " + data.ToString();
 }
 
 // Returns what is wrong with the inputs of the resampler's gradient, or "".
@@ -175,13 +175,10 @@ inline bool IsOfShapeOrAbsent(const PartialShape& shape, const PartialShape& exp
   return fits;
 }
 
-// Returns what is wrong with the inputs of the gradient's gradient, or "".
-inline std::string CheckResamplerGradGradShapes(const PartialShape& data, const PartialShape& warp,
-                                                const PartialShape& grad_output,
-                                                const PartialShape& grad_grad_data,
-                                                const PartialShape& grad_grad_warp) {
-  const std::string error = CheckResamplerGradShapes(data, warp, grad_output);
-  if (!error.empty()) return error;
+// Returns what is wrong with the gradients' gradients, or "".
+inline std::string CheckResamplerDirections(const PartialShape& data, const PartialShape& warp,
+                                            const PartialShape& grad_grad_data,
+                                            const PartialShape& grad_grad_warp) {
   if (!IsOfShapeOrAbsent(grad_grad_data, data)) {
     return WrongShape("grad_grad_data", "of `data`, " + data.ToString() + ", or [0]",
                       grad_grad_data);

@@ -11,8 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "cc/core/call.h"
 #include "cc/kernels/cpu/host.h"
 #include "cc/kernels/cpu/run.h"
 #include "tensorflow/core/framework/device_base.h"
@@ -24,7 +22,9 @@
 #include "tensorflow/core/util/work_sharder.h"
 
 #if defined(TF_STN_CUDA)
-#include "cc/kernels/gpu/launchers.h"
+#include <string>
+
+#include "cc/kernels/gpu/run.h"
 #include "tensorflow/core/util/determinism.h"
 #include "xla/stream_executor/stream.h"
 #endif
@@ -77,47 +77,16 @@ struct CpuDevice {
 struct GpuDevice {
   static constexpr char kName[] = "GPU";
 
-  template <typename Points, typename T>
-  static absl::Status Run(tensorflow::OpKernelContext* context, const SampleCall<Points, T>& call) {
-    return StatusOfLaunch(LaunchSample(call, StreamOf(context)));
-  }
-
-  template <typename Points, typename T>
-  static absl::Status Run(tensorflow::OpKernelContext* context,
-                          const GradientCall<Points, T>& call) {
-    return RunIn(context, GradientWorkspace(call), [&](void* workspace, bool deterministic) {
-      return LaunchGradient(call, workspace, deterministic, StreamOf(context));
-    });
-  }
-
-  template <typename Points, typename T>
-  static absl::Status Run(tensorflow::OpKernelContext* context,
-                          const SecondOrderCall<Points, T>& call) {
-    return RunIn(context, SecondOrderWorkspace(call), [&](void* workspace, bool deterministic) {
-      return LaunchSecondOrder(call, workspace, deterministic, StreamOf(context));
-    });
-  }
-
- private:
-  // Returns the cudaStream_t on which TensorFlow runs the op.
-  static void* StreamOf(tensorflow::OpKernelContext* context) {
-    return context->op_device_context()->stream()->platform_specific_handle().stream;
-  }
-
-  static absl::Status StatusOfLaunch(const char* error) {
-    if (error == nullptr) return absl::OkStatus();
-    return absl::InternalError(
-        absl::StrCat("The resampler's GPU kernel was not launched: ", error));
-  }
-
-  // Calls launch(workspace, deterministic) with memory of so many bytes, or null for none.
-  template <typename Launch>
-  static absl::Status RunIn(tensorflow::OpKernelContext* context, size_t bytes,
-                            const Launch& launch) {
+  template <typename CallType>
+  static absl::Status Run(tensorflow::OpKernelContext* context, const CallType& call) {
     Workspace workspace(context);
-    void* const memory = bytes == 0 ? nullptr : workspace.Allocate(bytes);
+    Gpu gpu;
+    gpu.stream = context->op_device_context()->stream()->platform_specific_handle().stream;
+    gpu.deterministic = tensorflow::OpDeterminismRequired();
+    gpu.allocate = [&workspace](size_t bytes) { return workspace.Allocate(bytes); };
+    const std::string error = RunOnGpu(gpu, call);
     if (!workspace.status().ok()) return workspace.status();
-    return StatusOfLaunch(launch(memory, tensorflow::OpDeterminismRequired()));
+    return error.empty() ? absl::OkStatus() : absl::InternalError(error);
   }
 };
 #endif

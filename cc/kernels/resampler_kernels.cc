@@ -1,19 +1,19 @@
 // The kernels of all ops: check, allocate, call the device.  One class for each kind of op, for
 // every input that says where the points are.
 
-#include <cstdint>
-#include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "cc/core/call.h"
+#include "cc/core/inputs.h"
 #include "cc/core/modes.h"
 #include "cc/core/pixel_types.h"
 #include "cc/core/shapes.h"
 #include "cc/kernels/device.h"
+#include "cc/kernels/op_attributes.h"
 #include "cc/kernels/op_inputs.h"
-#include "cc/kernels/point_inputs.h"
+#include "tensorflow/core/framework/kernel_def_builder.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
@@ -27,6 +27,9 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
+constexpr char kResampler[] = "TfStn>Resampler";
+constexpr char kAffineResampler[] = "TfStn>AffineResampler";
+
 template <typename Device, typename Input, typename T>
 class SampleOp : public OpKernel {
  public:
@@ -34,24 +37,20 @@ class SampleOp : public OpKernel {
       : OpKernel(context), modes_(ReadModes(context)) {}
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& data = context->input(0);
-    Input input;
+    Input input(OperandOf(context->input(0)), OperandOf(context->input(1)));
+    const PartialShape& data = input.data().shape;
     const T* fill;
-    OP_REQUIRES_OK(context, input.ReadForSample(context));
-    OP_REQUIRES_OK(context, ReadFill(context, modes_, ShapeOf(data), &fill));
-    OP_REQUIRES_OK(context, CheckDerivative(modes_, data.dims() - 2));
+    OP_REQUIRES_OK(context, CheckForwardInputs(context, &input));
+    OP_REQUIRES_OK(context, ReadFill(context, modes_, data, &fill));
+    OP_REQUIRES_OK(context, StatusOf(CheckDerivative(modes_, data)));
     TensorShape shape;
-    OP_REQUIRES_OK(context, input.OutputShape(&shape));
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape(input.OutputShape().sizes(), &shape));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
     if (output->NumElements() == 0) return;
     VisitRank(data, [&](auto rank) {
-      using Points = typename Input::template Source<rank, Coordinate<T>>;
-      SampleCall<Points, T> call;
-      int64_t points_per_image;
-      call.points = input.template Points<rank, Coordinate<T>>(&points_per_image);
-      SetCall(modes_, data, fill, points_per_image, &call);
-      call.output = Elements<T>(output);
+      const SampleCall<PointsOf<Input, rank, T>, T> call = {MakeCall<rank>(input, modes_, fill),
+                                                            Elements<T>(output)};
       OP_REQUIRES_OK(context, Device::Run(context, call));
     });
   }
@@ -70,21 +69,18 @@ class GradientOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& data = context->input(0);
-    Input input;
+    Input input(OperandOf(context->input(0)), OperandOf(context->input(1)));
+    const Operand grad_output = OperandOf(context->input(2));
+    const PartialShape& data = input.data().shape;
     const T* fill;
-    OP_REQUIRES_OK(context, input.ReadForGradient(context));
-    OP_REQUIRES_OK(context, ReadFill(context, modes_, ShapeOf(data), &fill));
-    OP_REQUIRES_OK(context, CheckDerivative(modes_, data.dims() - 2));
+    OP_REQUIRES_OK(context, StatusOf(input.CheckWithOutput(grad_output.shape)));
+    OP_REQUIRES_OK(context, ReadFill(context, modes_, data, &fill));
+    OP_REQUIRES_OK(context, StatusOf(CheckDerivative(modes_, data)));
     VisitRank(data, [&](auto rank) {
-      using Points = typename Input::template Source<rank, Coordinate<T>>;
-      GradientCall<Points, T> call;
-      int64_t points_per_image;
-      call.points = input.template Points<rank, Coordinate<T>>(&points_per_image);
-      SetCall(modes_, data, fill, points_per_image, &call);
-      call.grad_output = Elements<T>(context->input(2));
-      OP_REQUIRES_OK(
-          context, AllocateGradient(context, 0, compute_grad_data_, data.shape(), &call.grad_data));
+      GradientCall<PointsOf<Input, rank, T>, T> call = {MakeCall<rank>(input, modes_, fill),
+                                                        grad_output.As<T>(), nullptr, nullptr};
+      OP_REQUIRES_OK(context, AllocateGradient(context, 0, compute_grad_data_,
+                                               context->input(0).shape(), &call.grad_data));
       OP_REQUIRES_OK(context, AllocateGradient(context, 1, compute_grad_points_,
                                                context->input(1).shape(), &call.grad_points));
       OP_REQUIRES_OK(context, Device::Run(context, call));
@@ -96,12 +92,6 @@ class GradientOp : public OpKernel {
   bool compute_grad_data_ = true;
   bool compute_grad_points_ = true;
 };
-
-// Returns the elements of a gradient's gradient, or null if it is absent.
-template <typename Number>
-const Number* ElementsUnlessAbsent(const Tensor& tensor) {
-  return tensor.NumElements() == 0 ? nullptr : Elements<Number>(tensor);
-}
 
 // Of points that are stored.
 template <typename Device, typename Input, typename T>
@@ -116,27 +106,24 @@ class SecondOrderOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& data = context->input(0);
-    Input input;
+    Input input(OperandOf(context->input(0)), OperandOf(context->input(1)));
+    const Operand grad_output = OperandOf(context->input(2));
+    const Operand grad_grad_data = OperandOf(context->input(3));
+    const Operand grad_grad_points = OperandOf(context->input(4));
+    const PartialShape& data = input.data().shape;
     const T* fill;
-    OP_REQUIRES_OK(context, input.ReadForGradient(context));
+    OP_REQUIRES_OK(context, StatusOf(input.CheckWithOutput(grad_output.shape)));
     OP_REQUIRES_OK(context,
-                   StatusOf(CheckResamplerGradGradShapes(
-                       ShapeOf(data), ShapeOf(context->input(1)), ShapeOf(context->input(2)),
-                       ShapeOf(context->input(3)), ShapeOf(context->input(4)))));
-    OP_REQUIRES_OK(context, ReadFill(context, modes_, ShapeOf(data), &fill));
+                   StatusOf(input.CheckDirections(grad_grad_data.shape, grad_grad_points.shape)));
+    OP_REQUIRES_OK(context, ReadFill(context, modes_, data, &fill));
     VisitRank(data, [&](auto rank) {
-      using Real = Coordinate<T>;
-      using Points = typename Input::template Source<rank, Real>;
-      SecondOrderCall<Points, T> call;
-      int64_t points_per_image;
-      call.points = input.template Points<rank, Real>(&points_per_image);
-      SetCall(modes_, data, fill, points_per_image, &call);
-      call.grad_output = Elements<T>(context->input(2));
-      call.grad_grad_data = ElementsUnlessAbsent<T>(context->input(3));
-      call.grad_grad_points = ElementsUnlessAbsent<Real>(context->input(4));
-      OP_REQUIRES_OK(
-          context, AllocateGradient(context, 0, compute_grad_data_, data.shape(), &call.grad_data));
+      SecondOrderCall<PointsOf<Input, rank, T>, T> call = {
+          {MakeCall<rank>(input, modes_, fill), grad_output.As<T>(), nullptr, nullptr},
+          grad_grad_data.AsUnlessEmpty<T>(),
+          grad_grad_points.AsUnlessEmpty<Coordinate<T>>(),
+          nullptr};
+      OP_REQUIRES_OK(context, AllocateGradient(context, 0, compute_grad_data_,
+                                               context->input(0).shape(), &call.grad_data));
       OP_REQUIRES_OK(context, AllocateGradient(context, 1, compute_grad_points_,
                                                context->input(1).shape(), &call.grad_points));
       OP_REQUIRES_OK(context, AllocateGradient(context, 2, compute_grad_grad_output_,
@@ -153,58 +140,68 @@ class SecondOrderOp : public OpKernel {
 };
 
 // Stands where `data` and the points are of types that do not go together, to say so.
-template <typename Input, typename T>
+template <typename Input>
 class WrongTypeOp : public OpKernel {
  public:
   explicit WrongTypeOp(OpKernelConstruction* context) : OpKernel(context) {
-    const auto name = [](auto type) { return tensorflow::DataTypeString(type); };
-    context->CtxFailure(absl::InvalidArgumentError(
-        absl::StrCat("`", Input::kName, "` must be of type ", name(DataTypeOf<Coordinate<T>>()),
-                     " for `data` of type ", name(DataTypeOf<T>()), ", received ",
-                     name(context->input_type(1)))));
+    context->CtxFailure(
+        CheckPointType(Input::kName, context->input_type(0), context->input_type(1)));
   }
   void Compute(OpKernelContext*) override {}
 };
 
-// Registers two kernels, one for the type of points that goes with T and one for the other type.
-// What follows are extra calls on the builder.
-#define TF_STN_REGISTER(op, DeviceType, Input, T, Op, ...)                                        \
-  REGISTER_KERNEL_BUILDER(Name(op)                                                                \
-                              .Device(DeviceType::kName)                                          \
-                              .TypeConstraint("T", DataTypeOf<T>())                               \
-                              .TypeConstraint(Input::kTypeAttribute, DataTypeOf<Coordinate<T>>()) \
-                                  __VA_ARGS__,                                                    \
-                          Op<DeviceType, Input, T>);                                              \
-  REGISTER_KERNEL_BUILDER(                                                                        \
-      Name(op)                                                                                    \
-          .Device(DeviceType::kName)                                                              \
-          .TypeConstraint("T", DataTypeOf<T>())                                                   \
-          .TypeConstraint(Input::kTypeAttribute, DataTypeOf<OtherCoordinate<T>>()) __VA_ARGS__,   \
-      WrongTypeOp<Input, T>);
-
 template <typename T>
 using OtherCoordinate = std::conditional_t<std::is_same_v<Coordinate<T>, float>, double, float>;
 
-#define TF_STN_REGISTER_ALL(DeviceType, T)                                              \
-  TF_STN_REGISTER("TfStn>Resampler", DeviceType, WarpInput, T, SampleOp, )              \
-  TF_STN_REGISTER("TfStn>ResamplerGrad", DeviceType, WarpInput, T, GradientOp, )        \
-  TF_STN_REGISTER("TfStn>ResamplerGradGrad", DeviceType, WarpInput, T, SecondOrderOp, ) \
-  TF_STN_REGISTER("TfStn>AffineResampler", DeviceType, MatrixInput, T, SampleOp,        \
-                  .HostMemory("output_size"))                                           \
-  TF_STN_REGISTER("TfStn>AffineResamplerGrad", DeviceType, MatrixInput, T, GradientOp, )
+// Registers a class for `op` on a device, for these types of pixels and points.
+template <typename Kernel, typename Device, typename Input, typename T, typename Real>
+void Register(const char* op) {
+  tensorflow::KernelDefBuilder builder(op);
+  builder.Device(Device::kName)
+      .TypeConstraint("T", DataTypeOf<T>())
+      .TypeConstraint(Input::kTypeAttribute, DataTypeOf<Real>());
+  if (std::string_view(op) == kAffineResampler) builder.HostMemory("output_size");
+  tensorflow::kernel_factory::OpKernelRegistrar(
+      builder.Build(), op,
+      [](OpKernelConstruction* context) -> OpKernel* { return new Kernel(context); });
+}
 
-#if defined(TF_STN_CUDA)
-#define TF_STN_REGISTER_TYPE(T, ...) \
-  TF_STN_REGISTER_ALL(CpuDevice, T) TF_STN_REGISTER_ALL(GpuDevice, T)
-#else
-#define TF_STN_REGISTER_TYPE(T, ...) TF_STN_REGISTER_ALL(CpuDevice, T)
-#endif
+// Registers two kernels, one for the type of points that goes with T and one for the other type.
+template <template <typename, typename, typename> typename Op, typename Device, typename Input,
+          typename T>
+void RegisterBoth(const char* op) {
+  Register<Op<Device, Input, T>, Device, Input, T, Coordinate<T>>(op);
+  Register<WrongTypeOp<Input>, Device, Input, T, OtherCoordinate<T>>(op);
+}
 
-TF_STN_FOR_EACH_PIXEL_TYPE(TF_STN_REGISTER_TYPE)
+template <typename Device, typename T>
+void RegisterType() {
+  RegisterBoth<SampleOp, Device, WarpInput, T>(kResampler);
+  RegisterBoth<GradientOp, Device, WarpInput, T>("TfStn>ResamplerGrad");
+  RegisterBoth<SecondOrderOp, Device, WarpInput, T>("TfStn>ResamplerGradGrad");
+  RegisterBoth<SampleOp, Device, MatrixInput, T>(kAffineResampler);
+  RegisterBoth<GradientOp, Device, MatrixInput, T>("TfStn>AffineResamplerGrad");
+}
 
+template <typename Device>
+void RegisterDevice() {
+#define TF_STN_REGISTER(T, ...) RegisterType<Device, T>();
+  TF_STN_FOR_EACH_PIXEL_TYPE(TF_STN_REGISTER)
 #undef TF_STN_REGISTER
-#undef TF_STN_REGISTER_ALL
-#undef TF_STN_REGISTER_TYPE
+}
+
+// Registers all kernels when the library is loaded, and returns whether it did.  It does not where
+// a copy of the library has: of two kernels for the same types, TensorFlow runs neither.
+bool RegisterAll() {
+  if (tensorflow::GetRegisteredKernelsForOp(kResampler).kernel_size() > 0) return false;
+  RegisterDevice<CpuDevice>();
+#if defined(TF_STN_CUDA)
+  RegisterDevice<GpuDevice>();
+#endif
+  return true;
+}
+
+[[maybe_unused]] const bool kHasRegistered = RegisterAll();
 
 }  // namespace
 }  // namespace tf_stn

@@ -43,10 +43,12 @@ absl::Status ResamplerGradShape(InferenceContext* context) {
 }
 
 absl::Status ResamplerGradGradShape(InferenceContext* context) {
-  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradGradShapes(
-      ToPartialShape(context, context->input(0)), ToPartialShape(context, context->input(1)),
-      ToPartialShape(context, context->input(2)), ToPartialShape(context, context->input(3)),
-      ToPartialShape(context, context->input(4)))));
+  PartialShape shapes[5];
+  for (int i = 0; i < 5; ++i) shapes[i] = ToPartialShape(context, context->input(i));
+  const auto& [data, warp, grad_output, grad_grad_data, grad_grad_warp] = shapes;
+  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(data, warp, grad_output)));
+  TF_RETURN_IF_ERROR(
+      StatusOf(CheckResamplerDirections(data, warp, grad_grad_data, grad_grad_warp)));
   TF_RETURN_IF_ERROR(CheckFill(context));
   TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
   TF_RETURN_IF_ERROR(SetGradientShape(context, 1, "compute_grad_warp"));

@@ -45,23 +45,19 @@ inline tensorflow::shape_inference::DimensionHandle BroadcastBatch(
   return context->UnknownDim();
 }
 
-// Checks input `fill_value`, if there is one.
-inline absl::Status CheckFill(tensorflow::shape_inference::InferenceContext* context) {
-  std::vector<tensorflow::shape_inference::ShapeHandle> fill;
-  TF_RETURN_IF_ERROR(context->input("fill_value", &fill));
-  if (fill.empty()) return absl::OkStatus();
-  std::string padding;
-  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
-  std::string error = CheckFillMode(fill.size(), padding == "zeros");
-  if (error.empty()) {
-    error = CheckFillShape(ToPartialShape(context, fill[0]),
-                           ToPartialShape(context, context->input(0)));
-  }
+inline absl::Status StatusOf(const std::string& error) {
   return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
 }
 
-inline absl::Status StatusOf(const std::string& error) {
-  return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
+// Checks input `fill_value`, if there is one.
+inline absl::Status CheckFill(tensorflow::shape_inference::InferenceContext* context) {
+  std::vector<tensorflow::shape_inference::ShapeHandle> inputs;
+  TF_RETURN_IF_ERROR(context->input("fill_value", &inputs));
+  std::string padding;
+  TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
+  std::vector<PartialShape> fill;
+  for (const auto input : inputs) fill.push_back(ToPartialShape(context, input));
+  return StatusOf(CheckFill(fill, padding == "zeros", ToPartialShape(context, context->input(0))));
 }
 
 // Gives gradient `index` the shape of that input, or [0] where `attribute` says that

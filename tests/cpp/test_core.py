@@ -55,6 +55,10 @@ MAY_INCLUDE = {
     "cc/kernels/cpu": ["cc/core", "cc/kernels/cpu"],
     "cc/kernels/cpu/simd": ["cc/core", "cc/kernels/cpu/simd", "cc/kernels/cpu/loops.h"],
     "cc/kernels/gpu": ["cc/core", "cc/kernels/gpu"],
+    "cc/xla": [
+        *("cc/core", "cc/xla", "cc/kernels/cpu", "cc/kernels/gpu"),
+        "cc/kernels/op_attributes.h",
+    ],
 }
 
 

@@ -25,6 +25,7 @@ MODULES = (
     "layers",
     "matrices",
     "metrics",
+    "onnx",
     "regularizers",
     "transformations",
     "visualize",

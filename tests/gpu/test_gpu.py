@@ -15,11 +15,13 @@ import sys
 import pytest
 import tensorflow as tf
 from repository import ROOT, compiler
+from toolchain import can_use_xla
 
 from tf_stn import _build_info
 
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cc/kernels/gpu/*.cu.cc"))
 TESTS = ["tests/cpp/gpu_test.cc", "tests/cpp/gpu_source_test.cc"]
+XLA_TESTS = ["tests/cpp/xla_test.cc", "cc/xla/handlers_gpu.cc"]
 TABLE = ROOT / "benchmarks/gpu_kernels.csv"
 OPS = ["Resampler", "ResamplerGrad", "ResamplerGradGrad", "AffineResampler", "AffineResamplerGrad"]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
@@ -46,15 +48,20 @@ def test_kernels_run_on_the_host_and_equal_the_cpu(tmp_path, build):
     program = tmp_path / "gpu_test"
     flags = ["-std=c++17", "-g", "-Werror", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{ROOT}"]
     flags += ["-include", str(ROOT / "tests/cpp/cuda_on_host.h"), *HOST_BUILDS[build]]
+    sources = {source: [] for source in [*TESTS, *SOURCES]}
+    if build == "sanitized" and can_use_xla(_build_info.TENSORFLOW):
+        # Not optimised: they only hand calls on.
+        of_xla = ["-O0", "-DTF_STN_CUDA", f"-isystem{tf.sysconfig.get_include()}"]
+        sources |= dict.fromkeys(XLA_TESTS, of_xla)
 
     def compile_source(source):
         target = tmp_path / f"{pathlib.Path(source).stem}.o"
-        command = [*compiler(), *flags, "-x", "c++", "-c", str(ROOT / source), "-o", str(target)]
-        subprocess.run(command, check=True)
+        command = [*compiler(), *flags, *sources[source], "-x", "c++", "-c", str(ROOT / source)]
+        subprocess.run([*command, "-o", str(target)], check=True)
         return str(target)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        targets = list(pool.map(compile_source, [*TESTS, *SOURCES]))
+        targets = list(pool.map(compile_source, sources))
     subprocess.run([*compiler(), *HOST_BUILDS[build], *targets, "-o", str(program)], check=True)
     result = subprocess.run([program], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

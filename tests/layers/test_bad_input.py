@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_stn
-from tf_stn import callbacks, fields, layers, matrices, metrics, regularizers, visualize
+from tf_stn import callbacks, fields, layers, matrices, metrics, onnx, regularizers, visualize
 from tf_stn import transformations as t
 from tf_stn._keras import keras
 
@@ -132,6 +132,10 @@ def sampling_layer(make):
         "fill_value: table": (lambda: make(fill_value=[[0.0]]), "fill_value"),
         "fill_value: with border": (lambda: make(padding="border", fill_value=1.0), "fill_value"),
     }
+
+
+def exported(model=tf.identity, path="never_written.onnx", **named):
+    return onnx.export(model, path, **named)
 
 
 def transforming_layer(make):
@@ -465,6 +469,27 @@ CASES = {
         "every: zero": (lambda: callbacks.TensorBoardPictures("f", IMAGES, every=0), "every"),
         "every: fraction": (lambda: callbacks.TensorBoardPictures("f", IMAGES, every=1.5), "every"),
     },
+    # Files.
+    "onnx.export": {
+        "model: none": (lambda: exported(None), "model"),
+        "model: images": (lambda: exported(IMAGES), "model"),
+        "path: none": (lambda: exported(path=None), "path"),
+        "path: a folder": (lambda: exported(path="."), "path"),
+        "path: in no folder": (lambda: exported(path="no/such/model.onnx"), "path"),
+        "opset: too low": (lambda: exported(opset=12), "opset"),
+        "opset: to come": (lambda: exported(opset=1000), "opset"),
+        "opset: text": (lambda: exported(opset="18"), "opset"),
+        "input_signature: none": (lambda: exported(), "input_signature"),
+        "input_signature: one": (
+            lambda: exported(input_signature=tf.TensorSpec([1])),
+            "input_signature",
+        ),
+        "input_signature: arrays": (lambda: exported(input_signature=[IMAGES]), "input_signature"),
+        "input_signature: no rank": (
+            lambda: exported(input_signature=[tf.TensorSpec(None)]),
+            "input_signature",
+        ),
+    },
 }
 # Those without arguments that could be wrong.
 NOTHING_TO_CHECK = {"library_path", "transformations.Transformation", "visualize.to_array"}
@@ -477,6 +502,7 @@ MODULES = {
     "transformations": t,
     "visualize": visualize,
     "callbacks": callbacks,
+    "onnx": onnx,
 }
 
 
@@ -501,7 +527,7 @@ def test_error_names_argument_and_what_was_received(name, case):
     assert "received" in message, message
 
 
-GRAPHS = [name for name in CASES if name.split(".")[0] not in ("visualize", "callbacks")]
+GRAPHS = [name for name in CASES if name.split(".")[0] not in ("visualize", "callbacks", "onnx")]
 
 
 @pytest.mark.parametrize(

@@ -96,15 +96,15 @@ for size in (images.shape[1:3], (images.shape[1], images.shape[2]), images.shape
     )
 
 
-def test_import_after_a_copy_of_the_library_was_loaded(tmp_path):
+def test_copies_of_the_library_are_loaded_before_and_after_the_import(tmp_path):
     """As a program does that serves a model, and then imports something that imports tf_stn."""
-    copy = tmp_path / "copied.so"
-    shutil.copy(tf_stn.library_path(), copy)
+    copies = [shutil.copy(tf_stn.library_path(), tmp_path / f"{i}.so") for i in range(2)]
     run_in_new_process(
         """
 import numpy as np, tensorflow as tf
 loaded = tf.load_op_library(sys.argv[1])
 import tf_stn
+tf.load_op_library(sys.argv[2])
 images, warp = tf.random.normal([1, 4, 4, 1]), tf.constant([[[1.5, 1.25]]])
 with tf.GradientTape() as tape:
     tape.watch(warp)
@@ -112,7 +112,7 @@ with tf.GradientTape() as tape:
 np.testing.assert_array_equal(ours, loaded.tf_stn_resampler(images, warp, []))
 assert (tape.gradient(ours, warp).numpy() != 0).all()
 """,
-        copy,
+        *copies,
     )
 
 

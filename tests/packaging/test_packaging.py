@@ -15,15 +15,16 @@ from repository import ROOT, lists_of
 import tf_stn
 from tf_stn import _build_info, _library
 
+LISTS = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "XLA_SOURCES", "XLA_LIBRARY_SOURCES", "HEADERS")
+
 
 def test_setup_and_bazel_build_the_same_files_in_the_same_way():
-    names = ("SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
-    names += ("COMPILE_FLAGS", "CPU_ISAS", "CPU_FLAGS", "CUDA_FLAGS")
+    names = (*LISTS, "COMPILE_FLAGS", "CPU_ISAS", "CPU_FLAGS", "CUDA_FLAGS")
     assert lists_of("setup.py", *names) == lists_of("BUILD", *names)
 
 
 def test_every_source_file_is_listed():
-    lists = lists_of("setup.py", "SOURCES", "CPU_SOURCES", "CUDA_SOURCES", "HEADERS")
+    lists = lists_of("setup.py", *LISTS)
     files = [str(p.relative_to(ROOT)) for p in ROOT.glob("cc/**/*") if p.is_file()]
     assert sorted(source for sources in lists for source in sources) == sorted(files)
 
@@ -41,6 +42,7 @@ def test_public_names():
         "library_path",
         "matrices",
         "metrics",
+        "onnx",
         "portable",
         "projective_resampler",
         "regularizers",
@@ -135,7 +137,7 @@ WITHOUT_LIBRARY_PROGRAM = """
 import tensorflow as tf, tf_stn
 image, theta = tf.Variable(tf.ones([1, 2, 2, 1])), [[1.0, 0.0, 0.5, 0.0, 1.0, 0.0]]
 with tf.GradientTape() as tape:
-    output = tf_stn.affine_resampler(image, theta)
+    output = tf_stn.affine_resampler(image, theta, units="pixels")
 assert output.numpy().tolist() == [[[[1.0], [0.5]], [[1.0], [0.5]]]], output
 assert tape.gradient(output, image).numpy().tolist() == [[[[0.5], [1.0]], [[0.5], [1.0]]]]
 try:
@@ -170,7 +172,7 @@ def test_without_a_library_that_fits_all_is_portable_with_one_warning(case):
     assert "tf_stn has no compiled ops here" in result.stdout
 
 
-@pytest.mark.parametrize("case", WITHOUT_LIBRARY)
+@pytest.mark.parametrize("case", ["no build", "a file that cannot be loaded"])
 def test_without_a_library_that_fits_it_is_an_import_error_where_compiled_was_asked_for(case):
     patch, reasons = WITHOUT_LIBRARY[case]
     result = run_with("import tf_stn", patch, "compiled")
@@ -189,12 +191,15 @@ def test_portable_from_the_environment_loads_no_library_and_warns_of_nothing():
     assert "_tf_stn.so" in result.stdout  # What an exported model is run with may be there.
 
 
-@pytest.mark.parametrize("wanted", ["", "Portable", "xla"])
+@pytest.mark.parametrize("wanted", ["", "Portable"])
 def test_unknown_implementation_in_the_environment_is_an_import_error_that_names_it(wanted):
-    result = run_with("import tf_stn", implementation=wanted)
-    assert result.returncode == 1
     expected = "TF_STN_IMPLEMENTATION must be one of compiled, portable, received "
-    assert f"ImportError: {expected}{wanted!r}" in result.stderr
+    with pytest.raises(ImportError, match=f"{expected}{wanted!r}"):
+        _library.check_implementation(wanted)
+    if wanted:
+        result = run_with("import tf_stn", implementation=wanted)
+        assert result.returncode == 1
+        assert f"ImportError: {expected}{wanted!r}" in result.stderr
 
 
 def test_compiled_from_the_environment_leaves_the_context_portable():
@@ -237,9 +242,9 @@ else:
 def test_what_is_for_people_is_imported_when_it_is_used():
     script = """
 import sys, tf_stn
-lazy = {"tf_stn.callbacks", "tf_stn.visualize"}
-assert not lazy & set(sys.modules)
-tf_stn.visualize, tf_stn.callbacks
+lazy = {"tf_stn.callbacks", "tf_stn.onnx", "tf_stn.visualize"}
+assert not (lazy | {"onnx", "tf2onnx", "onnxruntime"}) & set(sys.modules)
+tf_stn.visualize, tf_stn.callbacks, tf_stn.onnx
 assert lazy < set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -296,6 +301,7 @@ def test_dependencies_point_in_one_direction():
     """
     order = [
         "_library",
+        "_xla",
         "_implementation",
         "_keras",
         "_observing",
@@ -309,6 +315,7 @@ def test_dependencies_point_in_one_direction():
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
     order += ["transformations", "_nodes", "_sampling_layers", "_spatial_transformer", "layers"]
     order += ["visualize", "callbacks"]
+    order += ["_onnx_handlers", "onnx"]
     order += ["__init__", "__main__"]
     for path in (ROOT / "tf_stn").rglob("*.py"):
         importer = path.relative_to(ROOT / "tf_stn").parts[0].removesuffix(".py")

@@ -3,7 +3,7 @@
 Run it with the Python that has TensorFlow, and again after a change of either:
 
     python tools/bazel/configure.py
-    bazel build //...  # bazel-bin/tf_stn/_tf_stn.so
+    bazel build //...  # bazel-bin/tf_stn/_tf_stn.so, and from TensorFlow 2.20 on _tf_stn_xla.so
     bazel test //...
 
 With GPU kernels, which takes an nvcc (see tools/toolchain.py for where it is looked for; NVCC,
@@ -15,7 +15,7 @@ CUDA_HOME and TF_STN_CUDA_ARCHITECTURES are as in setup.py, and are read here, n
 It writes the folder .bazel, which git ignores:
 
     tensorflow/   Repository @tensorflow: links to the headers and the framework library, the
-                  version, and this Python to run tests with.
+                  version and whether XLA can compile the ops, and this Python to run tests with.
     cuda/         Repository @cuda: nvcc and the library of its runtime, or else an error message.
     rules_cc/, remote_coverage_tools/
                   Repositories that Debian's Bazel lacks or cannot read; see `debian_overrides`.
@@ -34,7 +34,14 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from toolchain import Cuda, build_info, find_nvcc, installed_minor, installed_tensorflow
+from toolchain import (
+    Cuda,
+    build_info,
+    can_use_xla,
+    find_nvcc,
+    installed_minor,
+    installed_tensorflow,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / ".bazel"
@@ -43,7 +50,7 @@ FRAMEWORK = "libtensorflow_framework.so.2"
 # Where Debian installs Bazel's rules.
 DEBIAN_RULES = pathlib.Path("/usr/share/bazel/rules")
 
-# The headers' own third-party folder is half of them, and none is included by ours.
+# The headers' own third-party folder is half of them. Those of XLA include two parts of it.
 TENSORFLOW_BUILD = f"""\
 package(default_visibility = ["//visibility:public"])
 
@@ -57,13 +64,23 @@ cc_library(
     hdrs = glob(
         ["include/**"],
         exclude = ["include/external/**"],
+    ) + glob(
+        [
+            "include/external/farmhash_archive/src/**/*.h",
+            "include/external/highwayhash/**/*.h",
+        ],
+        allow_empty = True,
     ),
     defines = [
         "_GLIBCXX_USE_CXX11_ABI=1",
         "EIGEN_MAX_ALIGN_BYTES=64",
     ],
     # As system headers, so that only our own files give warnings.
-    includes = ["include"],
+    includes = [
+        "include",
+        "include/external/farmhash_archive/src",
+        "include/external/highwayhash",
+    ],
 )
 
 filegroup(
@@ -124,6 +141,7 @@ def write_tensorflow(tensorflow: pathlib.Path, minor: str) -> None:
     for name in ("include", FRAMEWORK):
         (folder / name).symlink_to(tensorflow / name)
     (folder / "_build_info.py").write_text(build_info(minor, None))
+    (folder / "xla.bzl").write_text(f"HAS_XLA = {can_use_xla(minor)}\n")
     # A link would not do: Python finds a virtual environment by the path it was called by.
     write_script(folder / "python", sys.executable)
 
