@@ -301,8 +301,8 @@ def test_dependencies_point_in_one_direction():
     """
     order = [
         "_library",
-        "_xla",
         "_implementation",
+        "_xla",
         "_keras",
         "_observing",
         "_symbolic",
