@@ -136,11 +136,12 @@ def _cubic_weights(t: tf.Tensor) -> Tensors:
 
 
 def _taps(
-    x: tf.Tensor, is_nan: tf.Tensor, interpolation: str, padding: str
+    x: tf.Tensor, is_nan: tf.Tensor, interpolation: str, is_masked: bool
 ) -> tuple[Tensors, Tensors]:
     """Returns the indices of the pixels along an axis, before padding, and their weights.
 
-    Where x is NaN, so are the weights, and the indices are those at 0.
+    Where x is NaN, so are the weights, and the indices are those at 0. Where weights of taps outside
+    the image are masked, those of taps far outside may be anything if they are linear.
     """
     zero, one = tf.zeros([], x.dtype), tf.ones([], x.dtype)
     known = tf.clip_by_value(tf.where(is_nan, zero, x), -_FAR, _FAR)
@@ -149,7 +150,7 @@ def _taps(
     low = tf.floor(known)
     first = tf.cast(low, tf.int32)
     t = x - low
-    if interpolation != "linear" or padding != "zeros":  # Whose weights are masked so far outside.
+    if interpolation != "linear" or not is_masked:
         t = tf.where(tf.abs(x) > _FAR, zero, t)
     if interpolation == "linear":
         return [first, first + 1], [1 - t, t]
@@ -238,7 +239,8 @@ def _sample(
     weight: Tensors = []
     outside = None
     for x, n in zip(reversed(coordinates), size, strict=True):
-        taps = _taps(tf.where(is_nan, some_nan, x), is_nan, interpolation, padding)
+        is_masked = padding == "zeros" and not fill  # A fill has the weights of the taps outside.
+        taps = _taps(tf.where(is_nan, some_nan, x), is_nan, interpolation, is_masked)
         inside, kept, lost = _padded(*taps, n, padding)
         index = [i * n + j for i in index for j in inside]
         weight = _outer(weight, kept) if weight else kept
