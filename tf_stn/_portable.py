@@ -140,8 +140,8 @@ def _taps(
 ) -> tuple[Tensors, Tensors]:
     """Returns the indices of the pixels along an axis, before padding, and their weights.
 
-    Where x is NaN, so are the weights, and the indices are those at 0. Where weights of taps outside
-    the image are masked, those of taps far outside may be anything if they are linear.
+    Where x is NaN, so are the weights, and the indices are those at 0. If weights of taps outside
+    the image are masked, those of linear taps far outside may be anything.
     """
     zero, one = tf.zeros([], x.dtype), tf.ones([], x.dtype)
     known = tf.clip_by_value(tf.where(is_nan, zero, x), -_FAR, _FAR)
