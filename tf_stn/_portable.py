@@ -213,6 +213,12 @@ def _padded(
     return inside, kept, lost
 
 
+def _batch(images: int | tf.Tensor, grids: int | tf.Tensor) -> tf.Tensor:
+    """Returns the batch of so many images, or one for all grids, and so many grids, or one."""
+    # Not tf.broadcast_dynamic_shape, which tf2onnx does not convert.
+    return tf.where(tf.equal(images, 1), grids, images)
+
+
 def _sample(
     data: tf.Tensor,
     points: tf.Tensor,
@@ -228,7 +234,8 @@ def _sample(
     shape, late = static_shape(data) or (), tf.shape(data)
     images, *size, channels = [late[d] if n is None else n for d, n in enumerate(shape)]
     elements = functools.reduce(lambda a, b: a * b, size)
-    batch_points = tf.broadcast_dynamic_shape(tf.stack([images, 1]), tf.shape(points)[:2])
+    grids, points_of_grid = tf.unstack(tf.shape(points)[:2])
+    batch_points = tf.stack([_batch(images, grids), points_of_grid])
     known = tf.broadcast_static_shape(tf.TensorShape([shape[0], 1]), points.shape[:2]).as_list()
     count = tf.reduce_prod(batch_points)
     coordinates = tf.unstack(points, axis=-1)
@@ -275,8 +282,8 @@ def _of_rank(
     points = tf.reduce_prod(warp_shape[1:-1])
     flat = tf.reshape(warp, tf.stack([warp_shape[0], points, rank]))
     samples = _sample(tf.cast(data, warp.dtype), flat, fill, interpolation, padding)
-    batch = tf.broadcast_dynamic_shape(tf.shape(data)[:1], warp_shape[:1])
-    shape = tf.concat([batch, warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
+    batch = _batch(tf.shape(data)[0], warp_shape[0])
+    shape = tf.concat([[batch], warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
     return tf.cast(tf.reshape(samples, shape), data.dtype)
 
 

@@ -26,6 +26,7 @@ from tf_stn._sizes import (
     image_size,
     in_order_of_coordinates,
     parse_size,
+    wide_type,
 )
 from tf_stn._splines import b_spline_weights, thin_plate
 from tf_stn._symbolic import accepts_keras_tensors
@@ -503,13 +504,14 @@ def b_spline(control: tf.Tensor, size: Size, *, name: str | None = None) -> tf.T
             raise ValueError(f"{expected} {control.shape[1:-1].as_list()}")
         control = check_holds(tf.reduce_all(counts > 3), control, expected, counts)
         # In float64, also because some GPUs round products of float32 matrices to ten bits.
-        field = tf.cast(control, tf.float64)
+        exact = wide_type(dtype)
+        field = tf.cast(control, exact)
         for axis in range(rank):
-            cells = tf.cast(counts[axis] - 3, tf.float64)
-            pixels = tf.cast(tf.range(size[axis]), tf.float64)
-            last = tf.cast(size[axis] - 1, tf.float64)
+            cells = tf.cast(counts[axis] - 3, exact)
+            pixels = tf.cast(tf.range(size[axis]), exact)
+            last = tf.cast(size[axis] - 1, exact)
             # One pixel lies in the middle.
-            places = tf.where(last > 0, pixels / tf.maximum(last, 1), tf.constant(0.5, tf.float64))
+            places = tf.where(last > 0, pixels / tf.maximum(last, 1), tf.constant(0.5, exact))
             weights = b_spline_weights(places * cells, counts[axis] - 3)
             axes = "zyx"[-rank:]
             new = axes.replace(axes[axis], "n")

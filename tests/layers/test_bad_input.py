@@ -492,7 +492,12 @@ CASES = {
     },
 }
 # Those without arguments that could be wrong.
-NOTHING_TO_CHECK = {"library_path", "transformations.Transformation", "visualize.to_array"}
+NOTHING_TO_CHECK = {
+    "library_path",
+    "portable",
+    "transformations.Transformation",
+    "visualize.to_array",
+}
 MODULES = {
     "fields": fields,
     "layers": layers,
