@@ -27,7 +27,7 @@ TESTS = {
     ),
     "XLA on a CPU: `jit_compile=True`, clusters": (
         "export/test_xla.py::test_function_compiled_before_the_import_and_clusters_found_by_itself",
-        "export/test_page.py::test_xla_compiles_what_is_portable",
+        "export/test_table_of_targets.py::test_xla_compiles_what_is_portable",
     ),
     "XLA on a GPU": (None, None),
     "XLA ahead of time": (None, None),
@@ -45,7 +45,7 @@ TESTS = {
     ),
     "`tf.vectorized_map`, jacobians": (
         "export/test_vectorized_map.py::test_jacobians_have_the_bits_of_a_loop",
-        "export/test_page.py::test_portable_gradients_of_each_image_are_those_of_the_image_alone",
+        "export/test_table_of_targets.py::test_portable_gradients_of_each_image_are_those_of_the_image_alone",
     ),
     "A platform or TensorFlow without a library that fits": (
         None,
