@@ -48,6 +48,7 @@ SOURCES = [
     "cc/kernels/cpu/run.cc",
     "cc/kernels/resampler_kernels.cc",
     "cc/ops/affine_resampler_ops.cc",
+    "cc/ops/displacement_resampler_ops.cc",
     "cc/ops/resampler_ops.cc",
 ]
 # Compiled once for each instruction set.

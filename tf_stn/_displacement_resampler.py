@@ -2,10 +2,13 @@
 
 import tensorflow as tf
 
-from tf_stn._grids import identity_grid
+from tf_stn import _portable, _shapes
+from tf_stn._grids import displaced_pixels
+from tf_stn._implementation import is_portable
+from tf_stn._library import ops
 from tf_stn._observing import note
-from tf_stn._resampler import coordinate_type, sample, to_coordinates, to_data
-from tf_stn._sizes import check_field_shape
+from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
+from tf_stn._sizes import check_field_shape, static_shape
 from tf_stn._symbolic import accepts_keras_tensors
 
 
@@ -23,7 +26,8 @@ def displacement_resampler(
 
     Output pixel `(x, y)` shows the input at `(x, y) + displacement[..., y, x, :]`: the map goes
     from the output to the input. The same as
-    `resampler(data, identity_grid(displacement) + displacement)`.
+    `resampler(data, identity_grid(displacement) + displacement)`, but the points are computed where
+    they are used: no grid is ever stored.
 
     >>> image = tf.reshape([0., 10., 20., 30.], [1, 1, 4, 1])
     >>> right = tf.ones([1, 1, 4, 2]) * [1.0, 0.0]
@@ -59,11 +63,39 @@ def displacement_resampler(
       Balakrishnan et al., VoxelMorph: a learning framework for deformable medical image
       registration, 2019, https://arxiv.org/abs/1809.05231
     """
+    check_modes(interpolation, padding)
     with tf.name_scope(name or "displacement_resampler"):
         data = to_data(data)
         displacement = to_coordinates(displacement, coordinate_type(data.dtype), "displacement")
         check_field_shape("displacement", displacement)
-        warp = identity_grid(displacement, dtype=displacement.dtype.name) + displacement
-        data, warp, output = sample(data, warp, interpolation, padding, fill_value)
-        note("displacement_resampler", data, lambda: warp, output)
+        output = sample_displaced(data, displacement, interpolation, padding, fill_value)
+        rank = displacement.shape.rank - 2
+        note("displacement_resampler", data, lambda: displaced_pixels(displacement, rank), output)
         return output
+
+
+def sample_displaced(
+    data: tf.Tensor,
+    displacement: tf.Tensor,
+    interpolation: str = "linear",
+    padding: str = "zeros",
+    fill_value: float | tf.Tensor = 0.0,
+) -> tf.Tensor:
+    """Does what `displacement_resampler` does, and lets nobody look on.
+
+    Args:
+      data: As in `displacement_resampler`, but a tensor.
+      displacement: The same, of the type of coordinates; it may have axes after the batch.
+      interpolation: As in `displacement_resampler`, like the following.
+      padding: The same.
+      fill_value: The same.
+    """
+    fill = to_fill(fill_value, data, padding)
+    modes = {"interpolation": interpolation, "padding": padding}
+    if not is_portable():
+        return ops.tf_stn_displacement_resampler(data, displacement, fill, **modes)
+    # What the op does, with a grid in memory.
+    shapes = static_shape(data), static_shape(displacement)
+    _shapes.check(_shapes.resampler_error(*shapes, "displacement"))
+    rank = displacement.shape[-1] or displacement.shape.rank - 2
+    return _portable.resampler(data, displaced_pixels(displacement, rank), fill, **modes)

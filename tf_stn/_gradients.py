@@ -4,10 +4,13 @@ Sampling is linear in the data, and its derivative in a coordinate is sampling b
 differentiated once more. So two ops with an order of derivative along each axis are closed under
 differentiation: `Resampler`, which samples, and `ResamplerGrad`, which scatters and takes inner
 products with samples of the next order. The second order of all has a kernel of its own,
-`ResamplerGradGrad`; what follows is composed of the two.
+`ResamplerGradGrad`; what follows is composed of the two. The same holds for
+`DisplacementResampler`, since the derivative in a displacement is that in its point.
 """
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +37,43 @@ def _register(op: str) -> Callable[[Callable], Callable]:
     return register
 
 
-def _modes(op: tf.Operation) -> dict[str, str]:
+@dataclasses.dataclass(frozen=True)
+class _Family:
+    """The ops that sample at points which are stored in one way, by the same arguments.
+
+    Attributes:
+      op: What the name of each op begins with.
+      points: Name of the input that has the points.
+    """
+
+    op: str
+    points: str
+
+    def sample(self, *inputs: Any, **attributes: Any) -> tf.Tensor:
+        return self._call("")(*inputs, **attributes)
+
+    def grad(
+        self, *inputs: Any, of_data: bool = True, of_points: bool = True, **attributes: Any
+    ) -> Tensors:
+        """Returns the gradients of data and of points; those that are not wanted, of shape [0]."""
+        attributes |= {"compute_grad_data": of_data, f"compute_grad_{self.points}": of_points}
+        return [*self._call("_grad")(*inputs, **attributes)]
+
+    def grad_grad(self, *inputs: Any, wanted: Sequence[bool], **attributes: Any) -> Tensors:
+        """Returns the gradients of data, points and `grad_output`."""
+        outputs = ("grad_data", f"grad_{self.points}", "grad_grad_output")
+        attributes |= {f"compute_{name}": is_wanted for name, is_wanted in zip(outputs, wanted)}
+        return [*self._call("_grad_grad")(*inputs, **attributes)]
+
+    def _call(self, suffix: str) -> Callable:
+        return getattr(ops, f"tf_stn_{self.op}{suffix}")
+
+
+WARPS = _Family("resampler", "warp")
+DISPLACEMENTS = _Family("displacement_resampler", "displacement")
+
+
+def _modes(op: tf.Operation) -> dict[str, Any]:
     return {name: op.get_attr(name) for name in ("interpolation", "padding")}
 
 
@@ -71,9 +110,9 @@ def _rank_of(data: tf.Tensor, points: tf.Tensor) -> int:
     )
 
 
-def _orders(derivative: Sequence[int], data: tf.Tensor, warp: tf.Tensor) -> list[int]:
+def _orders(derivative: Sequence[int], data: tf.Tensor, points: tf.Tensor) -> list[int]:
     """Returns an order for each coordinate, zero where attribute `derivative` leaves it out."""
-    return [*derivative, 0, 0, 0][: _rank_of(data, warp)]
+    return [*derivative, 0, 0, 0][: _rank_of(data, points)]
 
 
 def _sum_to_channels(gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -101,30 +140,32 @@ def _weight_outside(inside: tf.Tensor, is_derivative: bool) -> tf.Tensor:
 
 
 def _outside(
-    data: tf.Tensor, warp: tf.Tensor, modes: dict[str, str], derivative: Sequence[int]
+    family: _Family,
+    data: tf.Tensor,
+    points: tf.Tensor,
+    modes: dict[str, Any],
+    derivative: Sequence[int],
 ) -> tf.Tensor:
     """Returns the weight of what lies outside the image, `[batch, ..., 1]`."""
-    inside = ops.tf_stn_resampler(_image_of_ones(data), warp, [], derivative=derivative, **modes)
+    inside = family.sample(_image_of_ones(data), points, [], derivative=derivative, **modes)
     return _weight_outside(inside, any(derivative))
 
 
-@_register("TfStn>Resampler")
-def _resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
-    data, warp, *fill = op.inputs
+def _resampler(family: _Family, op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
+    data, points, *fill = op.inputs
     unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
-    gradients = ops.tf_stn_resampler_grad(
+    gradients = family.grad(
         data,
-        warp,
+        points,
         grad_output,
         fill,
+        of_data=0 not in unneeded,
+        of_points=1 not in unneeded,
         derivative=derivative,
-        compute_grad_data=0 not in unneeded,
-        compute_grad_warp=1 not in unneeded,
         **modes,
     )
-    gradients = list(gradients)
     if fill and 2 not in unneeded:
-        outside = _outside(data, warp, modes, derivative)
+        outside = _outside(family, data, points, modes, derivative)
         gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
 
@@ -152,167 +193,168 @@ def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
 
 def compose_second_order(
     data: tf.Tensor,
-    warp: tf.Tensor,
+    points: tf.Tensor,
     grad_output: tf.Tensor,
     grad_grad_data: tf.Tensor | None,
-    grad_grad_warp: tf.Tensor | None,
+    grad_grad_points: tf.Tensor | None,
     fill: Sequence[tf.Tensor],
-    modes: dict[str, str],
+    modes: dict[str, Any],
     derivative: Sequence[int] = (),
+    family: _Family = WARPS,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns what `ResamplerGradGrad` computes, composed of ops that have gradients of any order.
 
     Args:
       data: As in `ResamplerGradGrad`, like all tensors; a gradient may be None or of shape [0].
-      warp: The same.
+      points: The same; the warp, or the displacement.
       grad_output: The same.
       grad_grad_data: The same.
-      grad_grad_warp: The same.
+      grad_grad_points: The same.
       fill: No tensor, or the pixel outside.
       modes: Attributes `interpolation` and `padding`.
       derivative: Attribute `derivative` of the op whose second order this is.
+      family: The ops that take these points.
 
     Returns:
-      `grad_data`, `grad_warp`, `grad_grad_output`.
+      `grad_data`, `grad_points`, `grad_grad_output`.
     """
-    grad_data, grad_warp = tf.zeros_like(data), tf.zeros_like(warp)
+    grad_data, grad_points = tf.zeros_like(data), tf.zeros_like(points)
     grad_grad_output = tf.zeros_like(grad_output)
     if _is_present(grad_grad_data):
-        attributes = {"derivative": list(derivative), **modes}
-        _, grad_warp = ops.tf_stn_resampler_grad(
-            grad_grad_data, warp, grad_output, [], compute_grad_data=False, **attributes
+        modes_of_order = {"derivative": list(derivative), **modes}
+        _, grad_points = family.grad(
+            grad_grad_data, points, grad_output, [], of_data=False, **modes_of_order
         )
-        grad_grad_output = ops.tf_stn_resampler(grad_grad_data, warp, [], **attributes)
-    if _is_present(grad_grad_warp):
-        directions = tf.cast(grad_grad_warp, data.dtype)
-        orders = _orders(derivative, data, warp)
+        grad_grad_output = family.sample(grad_grad_data, points, [], **modes_of_order)
+    if _is_present(grad_grad_points):
+        directions = tf.cast(grad_grad_points, data.dtype)
+        orders = _orders(derivative, data, points)
         for coordinate in range(len(orders)):
             order = [*orders]
             order[coordinate] += 1
-            attributes = {"derivative": order, **modes}
+            modes_of_order = {"derivative": order, **modes}
             direction = directions[..., coordinate, None]
-            along_data, along_warp = ops.tf_stn_resampler_grad(
-                data, warp, direction * grad_output, fill, **attributes
+            along_data, along_points = family.grad(
+                data, points, direction * grad_output, fill, **modes_of_order
             )
             grad_data += along_data
-            grad_warp += along_warp
-            grad_grad_output += direction * ops.tf_stn_resampler(data, warp, fill, **attributes)
-    return grad_data, grad_warp, grad_grad_output
+            grad_points += along_points
+            grad_grad_output += direction * family.sample(data, points, fill, **modes_of_order)
+    return grad_data, grad_points, grad_grad_output
 
 
 def _second_order_of_fill(
+    family: _Family,
     data: tf.Tensor,
-    warp: tf.Tensor,
+    points: tf.Tensor,
     grad_output: tf.Tensor,
-    grad_grad_warp: tf.Tensor,
+    grad_grad_points: tf.Tensor,
     fill: tf.Tensor,
-    modes: dict[str, str],
+    modes: dict[str, Any],
     derivative: Sequence[int],
 ) -> tf.Tensor:
-    """Returns the gradient of <grad_grad_warp, grad_warp> in the pixel outside."""
-    if not _is_present(grad_grad_warp):
+    """Returns the gradient of <grad_grad_points, grad_points> in the pixel outside."""
+    if not _is_present(grad_grad_points):
         return tf.zeros_like(fill)
-    orders = _orders(derivative, data, warp)
-    directions = tf.cast(grad_grad_warp, data.dtype)
+    orders = _orders(derivative, data, points)
+    directions = tf.cast(grad_grad_points, data.dtype)
     total = tf.zeros_like(fill)
     for coordinate in range(len(orders)):
         order = [*orders]
         order[coordinate] += 1
-        weight = directions[..., coordinate, None] * _outside(data, warp, modes, order)
+        weight = directions[..., coordinate, None] * _outside(family, data, points, modes, order)
         total += _sum_to_channels(grad_output, weight)
     return total
 
 
-@_register("TfStn>ResamplerGrad")
 def _resampler_grad(
-    op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_warp: tf.Tensor
+    family: _Family, op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_points: tf.Tensor
 ) -> Tensors:
-    data, warp, grad_output, *fill = op.inputs
+    data, points, grad_output, *fill = op.inputs
     unneeded, modes, derivative = _unneeded(op), _modes(op), op.get_attr("derivative")
-    arguments = (data, warp, grad_output, grad_grad_data, grad_grad_warp, fill)
+    arguments = (data, points, grad_output, grad_grad_data, grad_grad_points, fill)
     if any(derivative):
-        gradients = [*compose_second_order(*arguments, modes, derivative)]
+        gradients = [*compose_second_order(*arguments, modes, derivative, family)]
     else:
-        computed = ops.tf_stn_resampler_grad_grad(
-            *arguments,
-            compute_grad_data=0 not in unneeded,
-            compute_grad_warp=1 not in unneeded,
-            compute_grad_grad_output=2 not in unneeded,
-            **modes,
-        )
-        gradients = [*computed]
+        wanted = [i not in unneeded for i in range(3)]
+        gradients = family.grad_grad(*arguments, wanted=wanted, **modes)
     if fill and 3 not in unneeded:
         gradients.append(
             _second_order_of_fill(
-                data, warp, grad_output, grad_grad_warp, fill[0], modes, derivative
+                family, data, points, grad_output, grad_grad_points, fill[0], modes, derivative
             )
         )
     return _keep_needed(op, gradients)
 
 
-@_register("TfStn>ResamplerGradGrad")
 def _resampler_grad_grad(
+    family: _Family,
     op: tf.Operation,
     grad_data: tf.Tensor,
-    grad_warp: tf.Tensor,
+    grad_points: tf.Tensor,
     grad_grad_output: tf.Tensor,
 ) -> Tensors:
     """Returns the gradients of third order, which are sums of second ones.
 
     What the op differentiates is, with a sample's derivative `d/ds` in the direction of
-    `grad_grad_warp`, `H(g) = <g, sample of grad_grad_data + d/ds sample of data>`, for `g` the
+    `grad_grad_points`, `H(g) = <g, sample of grad_grad_data + d/ds sample of data>`, for `g` the
     `grad_output`. So its gradient is that of
 
         H(grad_grad_output)                     for output grad_grad_output,
-        d/dr H(grad_output)                     for output grad_warp, which is the direction r, and
+        d/dr H(grad_output)                     for output grad_points, the direction r, and
         <grad_output, d/ds sample of grad_data> for output grad_data.
 
     Written out rather than taken with a tape: none records inside an accumulator of
     forward-mode derivatives, which calls this function too.
     """
-    data, warp, grad_output, direction_of_data, direction, *fill = op.inputs
+    data, points, grad_output, direction_of_data, direction, *fill = op.inputs
     modes = _modes(op)
-    orders = [0] * _rank_of(data, warp)
+    orders = [0] * _rank_of(data, points)
     totals = [tf.zeros_like(tensor) for tensor in op.inputs]
 
     def add(gradient: tf.Tensor, derivative: Sequence[int]) -> tf.Tensor:
         """Adds the gradients of H, and returns that in `gradient`."""
-        arguments = (data, warp, gradient, direction_of_data, direction, fill, modes, derivative)
-        of_data, of_warp, of_gradient = compose_second_order(*arguments)
-        of_direction_of_data, of_direction = ops.tf_stn_resampler_grad(
-            data, warp, gradient, fill, derivative=derivative, **modes
+        arguments = (data, points, gradient, direction_of_data, direction, fill, modes, derivative)
+        of_data, of_points, of_gradient = compose_second_order(*arguments, family)
+        of_direction_of_data, of_direction = family.grad(
+            data, points, gradient, fill, derivative=derivative, **modes
         )
         totals[0] += of_data
-        totals[1] += of_warp
+        totals[1] += of_points
         if _is_present(direction_of_data):
             totals[3] += of_direction_of_data
         if _is_present(direction):
             totals[4] += of_direction
         if fill:
             totals[5] += _second_order_of_fill(
-                data, warp, gradient, direction, fill[0], modes, derivative
+                family, data, points, gradient, direction, fill[0], modes, derivative
             )
         return of_gradient
 
     if _is_present(grad_grad_output):
         add(grad_grad_output, orders)
-    if _is_present(grad_warp):
+    if _is_present(grad_points):
         for coordinate in range(len(orders)):
             order = [*orders]
             order[coordinate] += 1
-            factor = tf.cast(grad_warp, data.dtype)[..., coordinate, None]
+            factor = tf.cast(grad_points, data.dtype)[..., coordinate, None]
             totals[2] += factor * add(factor * grad_output, order)
     if _is_present(grad_data) and _is_present(direction):
-        _, of_warp, of_output = compose_second_order(
-            grad_data, warp, grad_output, None, direction, [], modes, orders
+        _, of_points, of_output = compose_second_order(
+            grad_data, points, grad_output, None, direction, [], modes, orders, family
         )
-        _, of_direction = ops.tf_stn_resampler_grad(
-            grad_data, warp, grad_output, [], compute_grad_data=False, **modes
-        )
-        totals[1] += of_warp
+        _, of_direction = family.grad(grad_data, points, grad_output, [], of_data=False, **modes)
+        totals[1] += of_points
         totals[2] += of_output
         totals[4] += of_direction
     return _keep_needed(op, totals)
+
+
+for _family in (WARPS, DISPLACEMENTS):
+    _name = "TfStn>" + _family.op.title().replace("_", "")
+    _register(_name)(functools.partial(_resampler, _family))
+    _register(_name + "Grad")(functools.partial(_resampler_grad, _family))
+    _register(_name + "GradGrad")(functools.partial(_resampler_grad_grad, _family))
 
 
 @_register("TfStn>AffineResamplerGrad")
@@ -328,24 +370,23 @@ def _affine_resampler_grad(
     grad_grad_warp = grad_grad_matrix
     if _is_present(grad_grad_matrix):
         grad_grad_warp = map_pixels(grad_grad_matrix, size, rank)
-    grad_data, grad_warp, grad_grad_output = ops.tf_stn_resampler_grad_grad(
+    gradients = WARPS.grad_grad(
         data,
         warp,
         grad_output,
         grad_grad_data,
         grad_grad_warp,
         fill,
-        compute_grad_data=0 not in unneeded,
-        compute_grad_warp=1 not in unneeded,
-        compute_grad_grad_output=2 not in unneeded,
+        wanted=[i not in unneeded for i in range(3)],
         **modes,
     )
-    gradients = [grad_data, grad_warp, grad_grad_output]
     if 1 not in unneeded:
-        gradients[1] = _sum_to_matrix(grad_warp, size, rank)
+        gradients[1] = _sum_to_matrix(gradients[1], size, rank)
     if fill and 3 not in unneeded:
         gradients.append(
-            _second_order_of_fill(data, warp, grad_output, grad_grad_warp, fill[0], modes, ())
+            _second_order_of_fill(
+                WARPS, data, warp, grad_output, grad_grad_warp, fill[0], modes, ()
+            )
         )
     return _keep_needed(op, gradients)
 

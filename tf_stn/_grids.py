@@ -307,6 +307,14 @@ def identity_grid(size: Size, *, dtype: str = "float32", name: str | None = None
         return tf.stack([tf.broadcast_to(axis, shape) for axis in axes], axis=-1)[None]
 
 
+def displaced_pixels(displacement: tf.Tensor, rank: int) -> tf.Tensor:
+    """Returns the pixels of outputs, moved by displacements `[batch, ..., *size, rank]`: a warp."""
+    shape = static_shape(displacement)
+    sides = (None,) if shape is None else shape[-1 - rank : -1]
+    size = tf.shape(displacement)[-1 - rank : -1] if None in sides else sides
+    return identity_grid(size, dtype=displacement.dtype.name) + displacement
+
+
 # Nearer to zero, a denominator counts as this: the point is far outside, with finite gradients.
 SMALLEST_DENOMINATOR = 1e-6
 

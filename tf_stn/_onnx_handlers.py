@@ -14,7 +14,7 @@ from tf2onnx import tfonnx, utils
 from tf2onnx.handler import tf_op
 
 from tf_stn import _portable
-from tf_stn._grids import map_pixels
+from tf_stn._grids import displaced_pixels, map_pixels
 
 # By interpolation, names up to opset 19 and from opset 20 on.
 _MODES = {
@@ -317,20 +317,52 @@ class _AffineResampler:
         _replace(graph, node, [_insert_sample(graph, node, data, warp, fill)])
 
 
+@tf_op("TfStn>DisplacementResampler")
+class _DisplacementResampler:
+    @classmethod
+    def version_1(cls, graph: Any, node: Any, **_: Any) -> None:
+        data, displacement, *fill = node.input
+        rank = _rank(graph, data, displacement)
+        (warp,) = _insert(graph, lambda moved: displaced_pixels(moved, rank), [displacement])
+        _replace(graph, node, [_insert_sample(graph, node, data, warp, fill)])
+
+
+def _replace_gradients(
+    graph: Any, node: Any, points: str, to_warp: Callable[[tf.Tensor, int], tf.Tensor]
+) -> None:
+    """Converts gradients of first order.
+
+    Args:
+      graph: Graph of tf2onnx.
+      node: The op.
+      points: Name of its input that has the points.
+      to_warp: From that, and the number of spatial axes, to a warp which moves as that does.
+    """
+    modes = _modes(node)
+    rank = _rank(graph, *node.input[:2])
+    is_wanted = [bool(node.get_attr_int(f"compute_grad_{x}")) for x in ("data", points)]
+
+    def gradients(
+        data: tf.Tensor, parameters: tf.Tensor, grad_output: tf.Tensor, *fill: tf.Tensor
+    ) -> list[tf.Tensor]:
+        warp = to_warp(parameters, rank)
+        output = _portable.resampler(data, warp, fill, **modes)
+        # Not by a tape, which tf.init_scope keeps from recording.
+        both = tf.gradients(output, [data, warp], grad_output, unconnected_gradients="zero")
+        return [g if wanted else tf.zeros([0], g.dtype) for g, wanted in zip(both, is_wanted)]
+
+    _replace(graph, node, _insert(graph, gradients, node.input))
+
+
 @tf_op("TfStn>ResamplerGrad")
 class _ResamplerGrad:
     @classmethod
     def version_1(cls, graph: Any, node: Any, **_: Any) -> None:
-        modes = _modes(node)
-        _rank(graph, *node.input[:2])
-        is_wanted = [bool(node.get_attr_int(f"compute_grad_{x}")) for x in ("data", "warp")]
+        _replace_gradients(graph, node, "warp", lambda warp, _: warp)
 
-        def gradients(
-            data: tf.Tensor, warp: tf.Tensor, grad_output: tf.Tensor, *fill: tf.Tensor
-        ) -> list[tf.Tensor]:
-            output = _portable.resampler(data, warp, fill, **modes)
-            # Not by a tape, which tf.init_scope keeps from recording.
-            both = tf.gradients(output, [data, warp], grad_output, unconnected_gradients="zero")
-            return [g if wanted else tf.zeros([0], g.dtype) for g, wanted in zip(both, is_wanted)]
 
-        _replace(graph, node, _insert(graph, gradients, node.input))
+@tf_op("TfStn>DisplacementResamplerGrad")
+class _DisplacementResamplerGrad:
+    @classmethod
+    def version_1(cls, graph: Any, node: Any, **_: Any) -> None:
+        _replace_gradients(graph, node, "displacement", displaced_pixels)

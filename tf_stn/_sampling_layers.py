@@ -11,16 +11,24 @@ from tf_stn import metrics as metrics_module
 from tf_stn import regularizers, transformations
 from tf_stn._affine_resampler import affine_resampler
 from tf_stn._checks import as_tensor, check_mode
-from tf_stn._displacement_resampler import displacement_resampler
-from tf_stn._grids import affine_grid
+from tf_stn._displacement_resampler import displacement_resampler, sample_displaced
+from tf_stn._grids import affine_grid, displaced_pixels
 from tf_stn._keras import check_tensor, keras, trace
 from tf_stn._nodes import TRANSFORMATIONS
 from tf_stn._numbers import check_integer, to_real
-from tf_stn._observing import is_observed, sampling_of
+from tf_stn._observing import is_observed, note, sampling_of
 from tf_stn._projective_resampler import projective_resampler
-from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS, resampler
+from tf_stn._resampler import (
+    DATA_TYPES,
+    INTERPOLATIONS,
+    PADDINGS,
+    coordinate_type,
+    resampler,
+    to_coordinates,
+)
 from tf_stn._sizes import SIDES, Sides, image_size, in_order_of_coordinates, received_shape
 from tf_stn._xla import can_compile
+from tf_stn.transformations._base import displacement_of
 
 _Shape = tuple[int | None, ...]
 _IMAGES = "[batch, height, width, channels] or [batch, depth, height, width, channels]"
@@ -34,6 +42,19 @@ def check_interpolation(interpolation: Any, several: bool) -> str | list[str]:
     for each in interpolation:
         check_mode("interpolation", each, INTERPOLATIONS)
     return list(interpolation)
+
+
+def _are_equal(size: Sides, other: Sides) -> bool:
+    """Whether sizes are known to be equal."""
+    return size is other or (isinstance(size, tuple) and isinstance(other, tuple) and size == other)
+
+
+def _displace(images: tf.Tensor, field: tf.Tensor, rank: int, modes: dict[str, Any]) -> tf.Tensor:
+    """Samples images, of which each may have several fields, `[batch, ..., *size, rank]`."""
+    field = to_coordinates(field, coordinate_type(images.dtype), "displacement")
+    output = sample_displaced(images, field, **modes)
+    note("displacement_resampler", images, lambda: displaced_pixels(field, rank), output)
+    return output
 
 
 def check_fill_value(fill_value: Any, padding: str) -> float | list[float]:
@@ -485,14 +506,18 @@ class Transform(SamplingLayer):
         }
         by_matrix = {"affine": affine_resampler, "projective": projective_resampler}
         sample = by_matrix.get(transformation.kind)
+        moves_pixels = transformation.kind == "field" and _are_equal(output_size, input_size)
         warp = None
-        if sample is None or return_warp:
+        if return_warp or not (sample or moves_pixels):
             warp = transformation.warp(parameters, output_size, input_size, **options)
-        if sample is None:
-            output = resampler(images, warp, **modes)
-        else:
+        if moves_pixels:
+            field = displacement_of(transformation, parameters, input_size, **options)
+            output = _displace(images, field, rank, modes)
+        elif sample:
             matrix = transformation.matrix(parameters, input_size, **options)
             output = sample(images, matrix, output_size, **options, **modes)
+        else:
+            output = resampler(images, warp, **modes)
         # Sides that are known stay known where others are not.
         start = output.shape[: -rank - 1]
         output.set_shape([*start, *(self.output_size or images.shape[1:-1]), images.shape[-1]])

@@ -13,7 +13,14 @@ from tf_stn._sizes import IMAGES, static_shape
 Shape = Sequence[int | None] | None
 
 _PIXELS = {2: "a height and a width", 3: "a depth, a height and a width"}
-_WARPS = {2: "[batch, ..., 2]", 3: "[batch, ..., 3]"}
+_POINTS = {
+    "warp": {2: "[batch, ..., 2]", 3: "[batch, ..., 3]"},
+    "displacement": {
+        2: "[batch, ..., height, width, 2]",
+        3: "[batch, ..., depth, height, width, 3]",
+    },
+}
+_WARPS = _POINTS["warp"]
 _MATRICES = {2: "[batch, ..., 2, 3]", 3: "[batch, ..., 3, 4]"}
 
 
@@ -53,22 +60,25 @@ def _received(data: Shape, argument: str, other: Shape) -> str:
     return f"received `data` of shape {_shown(data)} and `{argument}` of shape {_shown(other)}"
 
 
-def resampler_error(data: Shape, warp: Shape) -> str:
+def resampler_error(data: Shape, points: Shape, argument: str = "warp") -> str:
     """Returns what is wrong with the shapes of images and points, as far as known, or ""."""
     if data is not None and len(data) not in (4, 5):
         return _wrong("data", IMAGES, None, data)
     rank = None if data is None else len(data) - 2
-    if warp is not None:
+    if points is not None:
         ranks = (rank,) if rank else (2, 3)
-        if len(warp) < 2 or not any(_can_be_equal(warp[-1], r) for r in ranks):
-            return _wrong("warp", _WARPS, rank, warp)
-    if data is None or warp is None:
+        sides = argument == "displacement"
+        if len(points) < 2 or not any(
+            _can_be_equal(points[-1], r) and (not sides or len(points) >= r + 2) for r in ranks
+        ):
+            return _wrong(argument, _POINTS[argument], rank, points)
+    if data is None or points is None:
         return ""
-    error = _batch_error(data, "warp", warp)
-    has_points = data[0] != 0 and all(size is not None and size > 0 for size in warp[:-1])
+    error = _batch_error(data, argument, points)
+    has_points = data[0] != 0 and all(size is not None and size > 0 for size in points[:-1])
     if error or not has_points:
         return error
-    return _pixels_error(data, "`warp` has points", _received(data, "warp", warp))
+    return _pixels_error(data, f"`{argument}` has points", _received(data, argument, points))
 
 
 def affine_resampler_error(data: Shape, matrix: Shape, size: Shape) -> str:

@@ -22,13 +22,17 @@ from tf_stn import _library
 # What an input or output is shaped like. A size and a `fill_value` have no batch axis.
 _IMAGES, _POINTS, _OUTPUT, _NO_BATCH = "images", "points", "output", "no batch"
 # Inputs, without the optional `fill_value` that is the last one of all ops, and outputs.
-_OPS = {
-    "resampler": ([_IMAGES, _POINTS], [_OUTPUT]),
-    "resampler_grad": ([_IMAGES, _POINTS, _OUTPUT], [_IMAGES, _POINTS]),
-    "resampler_grad_grad": (
+_STORED_POINTS = {
+    "": ([_IMAGES, _POINTS], [_OUTPUT]),
+    "_grad": ([_IMAGES, _POINTS, _OUTPUT], [_IMAGES, _POINTS]),
+    "_grad_grad": (
         [_IMAGES, _POINTS, _OUTPUT, _IMAGES, _POINTS],
         [_IMAGES, _POINTS, _OUTPUT],
     ),
+}
+_OPS = {
+    **{f"resampler{suffix}": tensors for suffix, tensors in _STORED_POINTS.items()},
+    **{f"displacement_resampler{suffix}": tensors for suffix, tensors in _STORED_POINTS.items()},
     "affine_resampler": ([_IMAGES, _POINTS, _NO_BATCH], [_OUTPUT]),
     "affine_resampler_grad": ([_IMAGES, _POINTS, _OUTPUT], [_IMAGES, _POINTS]),
 }
@@ -128,7 +132,7 @@ class _Call:
         op = pfor_input.op
         self.input_kinds, self.output_kinds = _OPS[name]
         self.function = getattr(_library.ops, f"tf_stn_{name}")
-        inferred = ("T", "Twarp", "Tmatrix", "num_fill")
+        inferred = ("T", "Twarp", "Tdisplacement", "Tmatrix", "num_fill")
         attributes = (attribute.name for attribute in op.op_def.attr)
         self.attributes = {each: op.get_attr(each) for each in attributes if each not in inferred}
         count = len(self.input_kinds)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_stn import _small_matrices
+from tf_stn._displacement_resampler import sample_displaced
 from tf_stn._grids import affine_grid, identity_grid
 from tf_stn._numbers import check_holds, check_integer, check_number, real_type, to_real
 from tf_stn._resampler import sample
@@ -69,6 +70,11 @@ def _pixels(field: tf.Tensor, argument: str = "field") -> tf.Tensor:
 def _sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     """Returns the displacements at points, `[batch, ..., rank]`."""
     return sample(field, points, padding="border")[-1]
+
+
+def _sample_displaced(field: tf.Tensor, displacement: tf.Tensor) -> tf.Tensor:
+    """Returns the displacements at the pixels, moved by a field; the points are not stored."""
+    return sample_displaced(field, displacement, padding="border")
 
 
 def _move(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
@@ -154,15 +160,23 @@ def compose(first: tf.Tensor, second: tf.Tensor, *, name: str | None = None) -> 
                 )
         if len(fields) == 2:
             second = _check_same_grid(first, second)
-        argument, field = ("second", second) if second.shape.rank > 3 else ("first", first)
-        return _compose(first, second, _pixels(field, argument))
+            _check_has_pixels("second", second)
+            return _compose(first, second)
+        if second.shape.rank > 3:
+            pixels = _pixels(second, "second")
+            return _move(first, pixels + second) - pixels
+        pixels = _pixels(first, "first")
+        points = _move(second, pixels)
+        return points - pixels + _sample(first, points)
 
 
-def _compose(first: tf.Tensor, second: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    moved = _move(second, pixels) - pixels if second.shape.rank == 3 else second
-    if first.shape.rank == 3:
-        return _move(first, pixels + moved) - pixels
-    return moved + _sample(first, pixels + moved)
+def _check_has_pixels(argument: str, field: tf.Tensor) -> None:
+    image_size(argument, field, _rank(field))
+
+
+def _compose(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Returns the composition of fields on one grid."""
+    return second + _sample_displaced(first, second)
 
 
 @accepts_keras_tensors
@@ -204,10 +218,10 @@ def exponential(velocity: tf.Tensor, *, steps: int = 7, name: str | None = None)
     with tf.name_scope(name or "exponential"):
         velocity = _to_field("velocity", velocity)
         steps = check_integer("steps", steps, 0, 30)
-        pixels = _pixels(velocity, "velocity")
+        _check_has_pixels("velocity", velocity)
         field = velocity / 2**steps
         for _ in range(steps):
-            field = _compose(field, field, pixels)
+            field = _compose(field, field)
         return field
 
 
@@ -260,10 +274,11 @@ def inverse(
         field = _to_field("field", field)
         tolerance = check_number("tolerance", tolerance, positive=True)
         max_iterations = check_integer("max_iterations", max_iterations, 1)
-        pixels, fixed = _pixels(field), tf.stop_gradient(field)
+        _check_has_pixels("field", field)
+        fixed = tf.stop_gradient(field)
 
         def residual(back: tf.Tensor, of: tf.Tensor = fixed) -> tf.Tensor:
-            return back + _sample(of, pixels + back)
+            return _compose(of, back)
 
         def is_rough(back: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
             return tf.reduce_max(tf.abs(rest)) > tolerance
@@ -278,7 +293,7 @@ def inverse(
         back = tf.stop_gradient(back)
         # With the Jacobian J of x + u at x + w held fixed, dw = -J⁻¹ du(x + w): the gradient of
         # this step is that of the solution.
-        jacobian = tf.stop_gradient(_slope(fixed, pixels + back))
+        jacobian = tf.stop_gradient(_slope(fixed, back))
         back -= _solve(jacobian, residual(back, field))
         if not return_residual:
             return back
@@ -286,13 +301,18 @@ def inverse(
         return back, tf.reduce_max(rest, axis=list(range(1, rest.shape.rank)))
 
 
-def _slope(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Returns the Jacobian of x + u(x) at points, `[..., rank, rank]`: of the interpolated u."""
-    rank = field.shape[-1]
+def _slope(field: tf.Tensor, displacement: tf.Tensor) -> tf.Tensor:
+    """Returns the Jacobian of x + u(x) at displaced pixels, `[..., rank, rank]`.
+
+    Args:
+      field: u, which is interpolated.
+      displacement: From the pixels to where it is asked for, a field on the same grid.
+    """
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(points)
-        components = tf.unstack(points + _sample(field, points), num=rank, axis=-1)
-    return tf.stack([tape.gradient(component, points) for component in components], axis=-2)
+        tape.watch(displacement)
+        composed = _compose(field, displacement)
+        components = tf.unstack(composed, num=field.shape[-1], axis=-1)
+    return tf.stack([tape.gradient(component, displacement) for component in components], axis=-2)
 
 
 def _solve(matrices: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
@@ -453,7 +473,7 @@ def map_points(field: tf.Tensor, points: tf.Tensor, *, name: str | None = None) 
             raise ValueError(
                 f"`points` must have shape [batch, ..., {rank}], received {points.shape.as_list()}"
             )
-        image_size("field", field, rank)
+        _check_has_pixels("field", field)
         return points + _sample(field, points)
 
 

@@ -75,32 +75,32 @@ struct Batches {
   }
 };
 
-class WarpInput {
+// Of points that are stored, in an input that PointsInput describes.
+template <const PointsInput& kInput>
+class StoredInput {
  public:
-  static constexpr char kName[] = "warp";
-  static constexpr char kTypeAttribute[] = "Twarp";
-  static constexpr char kComputeAttribute[] = "compute_grad_warp";
+  static constexpr const char* kName = kInput.name;
   static constexpr bool kHasSize = false;
   template <int Rank, typename Real>
   using Source = WarpPoints<Rank, Real>;
 
-  WarpInput(Operand data, Operand warp) : data_(std::move(data)), warp_(std::move(warp)) {}
+  StoredInput(Operand data, Operand points) : data_(std::move(data)), points_(std::move(points)) {}
 
   const Operand& data() const { return data_; }
-  const Operand& parameters() const { return warp_; }
+  const Operand& parameters() const { return points_; }
 
-  std::string Check() const { return CheckResamplerShapes(data_.shape, warp_.shape); }
+  std::string Check() const { return CheckResamplerShapes(kInput, data_.shape, points_.shape); }
 
   std::string CheckWithOutput(const PartialShape& output) const {
-    return CheckResamplerGradShapes(data_.shape, warp_.shape, output);
+    return CheckResamplerGradShapes(kInput, data_.shape, points_.shape, output);
   }
 
-  std::string CheckDirections(const PartialShape& data, const PartialShape& warp) const {
-    return CheckResamplerDirections(data_.shape, warp_.shape, data, warp);
+  std::string CheckDirections(const PartialShape& data, const PartialShape& points) const {
+    return CheckResamplerDirections(kInput, data_.shape, points_.shape, data, points);
   }
 
   PartialShape OutputShape() const {
-    std::vector<int64_t> sizes = warp_.shape.sizes();
+    std::vector<int64_t> sizes = points_.shape.sizes();
     sizes.front() = Broadcast(data_.shape.size(0), sizes.front());
     sizes.back() = data_.shape.size(-1);
     return PartialShape(std::move(sizes));
@@ -108,14 +108,33 @@ class WarpInput {
 
   template <int Rank, typename Real>
   WarpPoints<Rank, Real> Points(int64_t* points_per_image) const {
-    const int64_t stored = warp_.count() / Rank;
-    const Batches batches = Batches::Of(data_.shape, warp_.shape.size(0), stored);
+    const int64_t stored = points_.count() / Rank;
+    const Batches batches = Batches::Of(data_.shape, points_.shape.size(0), stored);
     *points_per_image = batches.items_per_image;
-    return {warp_.As<Real>(), batches.stored_per_image, stored};
+    WarpPoints<Rank, Real> points{points_.As<Real>(), batches.stored_per_image, stored};
+    points.are_displacements = kInput.has_sides && stored > 0;
+    for (int d = 0; d < Rank && points.are_displacements; ++d) {
+      points.size.side[d] = PlainDivision(points_.shape.size(d - 1 - Rank));
+    }
+    return points;
   }
 
  private:
-  Operand data_, warp_;
+  Operand data_, points_;
+};
+
+struct WarpInput : StoredInput<kWarp> {
+  static constexpr char kTypeAttribute[] = "Twarp";
+  static constexpr char kComputeAttribute[] = "compute_grad_warp";
+  static constexpr char kSecondName[] = "grad_grad_warp";
+  using StoredInput::StoredInput;
+};
+
+struct DisplacementInput : StoredInput<kDisplacement> {
+  static constexpr char kTypeAttribute[] = "Tdisplacement";
+  static constexpr char kComputeAttribute[] = "compute_grad_displacement";
+  static constexpr char kSecondName[] = "grad_grad_displacement";
+  using StoredInput::StoredInput;
 };
 
 class MatrixInput {

@@ -179,7 +179,7 @@ void GradientOfRun(const typename Stencil::Rules& rules, const CallType& call, c
     const Real* const parameters = ItemOf(call.points, run.image, item);
     const Real* const direction = DirectionOf(call, terms, run.image, q);
     Real point[kRank], grad_point[kRank] = {};
-    call.points.At(parameters, q - item * per_item, point);
+    call.points.At(parameters, Points::kIsStored ? q : q - item * per_item, point);
     const Stencil stencil(rules, sizes.image, point);
     for (int64_t n = run.image; n < last_image; ++n) {
       const int64_t p = n * sizes.points_per_image + q;

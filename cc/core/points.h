@@ -2,8 +2,9 @@
 // point becomes one of what the source stores.
 //
 // A source has items, one after the other for each image.  An item has parameters and gives one
-// or more points: an item of WarpPoints is a point, whose parameters are its coordinates; an item
-// of AffinePoints is a matrix, whose points are the pixels of an output.  A source is a struct with
+// or more points: an item of WarpPoints is a point, whose parameters are its coordinates, or what
+// is added to those of a pixel; an item of AffinePoints is a matrix, whose points are the pixels of
+// an output.  A source is a struct with
 //
 //   kRank, Real        the number of coordinates, and their type,
 //   kParameters        the number of parameters of an item,
@@ -14,7 +15,8 @@
 //   points_per_item()  the number of points of an item,
 //   At(item, point, coordinates)
 //                      writes the (x, y[, z]) of a point of an item, in pixels; `item` points to
-//                      its parameters,
+//                      its parameters; points are counted within their item, or where every point
+//                      is an item within their image, or through images of as many points each,
 //   Pull(item, point, grad_point, add)
 //                      calls add(k, g) for what the gradient in a point adds to that of parameter
 //                      k, and
@@ -51,36 +53,6 @@ class PlainDivision {
   int64_t divisor_ = 1;
 };
 
-// Points stored one after the other in a warp tensor.
-template <int Rank, typename RealType>
-struct WarpPoints {
-  static constexpr int kRank = Rank;
-  static constexpr int kParameters = Rank;
-  static constexpr bool kIsStored = true;
-  using Real = RealType;
-
-  const Real* parameters;  // [images or 1, points, Rank]
-  int64_t per_image;
-  int64_t stored;
-
-  TF_STN_HD int64_t points_per_item() const { return 1; }
-
-  template <typename Index>
-  TF_STN_HD void At(const Real* item, Index, Real* coordinates) const {
-    for (int d = 0; d < kRank; ++d) coordinates[d] = item[d];
-  }
-
-  template <typename Index, typename Number, typename Add>
-  TF_STN_HD void Pull(const Real*, Index, const Number* grad_point, const Add& add) const {
-    for (int d = 0; d < kRank; ++d) add(d, grad_point[d]);
-  }
-
-  template <typename>
-  WarpPoints WithDivision() const {
-    return *this;
-  }
-};
-
 // The sides of an output, whose pixels are numbered one after the other.
 template <int Rank, typename Division = PlainDivision>
 struct OutputSize {
@@ -103,11 +75,61 @@ struct OutputSize {
     pixel[Rank - 1] = number;
   }
 
+  // The same for pixels that are numbered through several outputs.
+  template <typename Index>
+  TF_STN_HD void PixelOfAny(Index number, Index* pixel) const {
+    PixelOf(number, pixel);
+    const Index outputs = side[0].Quotient(pixel[Rank - 1]);
+    pixel[Rank - 1] -= outputs * static_cast<Index>(side[0].divisor());
+  }
+
   template <typename Other>
   OutputSize<Rank, Other> WithDivision() const {
     OutputSize<Rank, Other> size;
     for (int d = 0; d < Rank; ++d) size.side[d] = Other(side[d].divisor());
     return size;
+  }
+};
+
+// Points stored one after the other: in a warp tensor as they are, or as displacements of the
+// pixels of outputs,
+//
+//   (x, y[, z]) = (column, row[, slice]) + displacement
+//
+// Both in one source, since nothing but the coordinates differs: one more source would be one more
+// instance of all loops and kernels.
+template <int Rank, typename RealType, typename Division = PlainDivision>
+struct WarpPoints {
+  static constexpr int kRank = Rank;
+  static constexpr int kParameters = Rank;
+  static constexpr bool kIsStored = true;
+  using Real = RealType;
+
+  const Real* parameters;  // [images or 1, points, Rank]
+  int64_t per_image;
+  int64_t stored;
+  bool are_displacements = false;
+  OutputSize<Rank, Division> size{};  // For displacements; points go through outputs of this size.
+
+  TF_STN_HD int64_t points_per_item() const { return 1; }
+
+  template <typename Index>
+  TF_STN_HD void At(const Real* item, Index point, Real* coordinates) const {
+    for (int d = 0; d < kRank; ++d) coordinates[d] = item[d];
+    if (!are_displacements) return;
+    Index pixel[kRank];
+    size.PixelOfAny(point, pixel);
+    for (int d = 0; d < kRank; ++d) coordinates[d] += static_cast<Real>(pixel[d]);
+  }
+
+  template <typename Index, typename Number, typename Add>
+  TF_STN_HD void Pull(const Real*, Index, const Number* grad_point, const Add& add) const {
+    for (int d = 0; d < kRank; ++d) add(d, grad_point[d]);
+  }
+
+  template <typename Other>
+  WarpPoints<Rank, Real, Other> WithDivision() const {
+    return {parameters, per_image, stored, are_displacements, size.template WithDivision<Other>()};
   }
 };
 
@@ -173,7 +195,8 @@ void PointOf(const Points& points, int64_t image, int64_t point,
              typename Points::Real* coordinates) {
   const int64_t per_item = points.points_per_item();
   const int64_t item = Points::kIsStored ? point : point / per_item;
-  points.At(ItemOf(points, image, item), point - item * per_item, coordinates);
+  points.At(ItemOf(points, image, item), Points::kIsStored ? point : point - item * per_item,
+            coordinates);
 }
 
 // All sources, as visit(Source, Rank, T) for pixels of type T.  Everything that lists sources is

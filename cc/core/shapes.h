@@ -98,30 +98,47 @@ inline std::string CheckHasPixels(const PartialShape& data, const std::string& h
          " of at least 1 where " + has_points + ", " + received;
 }
 
-// Returns what is wrong with the inputs of the resampler, or "".
-inline std::string CheckResamplerShapes(const PartialShape& data, const PartialShape& warp) {
+// An input of an op that stores points.
+struct PointsInput {
+  const char* name;
+  bool has_sides;         // Whether its points are those of the pixels of outputs.
+  const char* shapes[2];  // That it may have, for images and for volumes.
+};
+
+inline constexpr PointsInput kWarp = {"warp", false, {"[batch, ..., 2]", "[batch, ..., 3]"}};
+inline constexpr PointsInput kDisplacement = {
+    "displacement",
+    true,
+    {"[batch, ..., height, width, 2]", "[batch, ..., depth, height, width, 3]"}};
+
+// Returns what is wrong with the inputs of an op whose points are stored in `points`, or "".
+inline std::string CheckResamplerShapes(const PointsInput& input, const PartialShape& data,
+                                        const PartialShape& points) {
   std::string error = CheckData(data);
   if (!error.empty()) return error;
   const int64_t rank = SpatialRank(data);
-  if (warp.has_rank()) {
-    const bool fits = warp.rank() >= 2 && CanBeEqual(warp.size(-1), rank) &&
-                      (CanBeEqual(warp.size(-1), 2) || warp.size(-1) == 3);
-    if (!fits) {
-      return WrongShape("warp",
-                        rank == 2   ? "[batch, ..., 2]"
-                        : rank == 3 ? "[batch, ..., 3]"
-                                    : "[batch, ..., 2] or [batch, ..., 3]",
-                        warp);
+  if (points.has_rank()) {
+    const auto fits = [&](int64_t coordinates) {
+      return CanBeEqual(rank, coordinates) && CanBeEqual(points.size(-1), coordinates) &&
+             points.rank() >= (input.has_sides ? coordinates + 2 : 2);
+    };
+    if (points.rank() < 2 || !(fits(2) || fits(3))) {
+      const std::string of_images = input.shapes[0], of_volumes = input.shapes[1];
+      return WrongShape(input.name,
+                        rank == 2   ? of_images
+                        : rank == 3 ? of_volumes
+                                    : of_images + " or " + of_volumes,
+                        points);
     }
   }
-  if (!data.has_rank() || !warp.has_rank()) return "";
-  error = CheckBatch(data, "warp", warp);
+  if (!data.has_rank() || !points.has_rank()) return "";
+  error = CheckBatch(data, input.name, points);
   if (!error.empty()) return error;
   bool has_points = data.size(0) != 0;
-  for (int d = 0; d + 1 < warp.rank(); ++d) has_points = has_points && warp.size(d) > 0;
-  return has_points
-             ? CheckHasPixels(data, "`warp` has points", Received("data", data, "warp", warp))
-             : "";
+  for (int d = 0; d + 1 < points.rank(); ++d) has_points = has_points && points.size(d) > 0;
+  return has_points ? CheckHasPixels(data, "`" + std::string(input.name) + "` has points",
+                                     Received("data", data, input.name, points))
+                    : "";
 }
 
 // Returns what is wrong with the pixels that fill what lies outside, of which there is at most one,
@@ -141,27 +158,29 @@ inline std::string CheckFill(const std::vector<PartialShape>& fill_value, bool p
   return WrongShape("fill_value", "[channels]", pixel) + " for `data` of shape " + data.ToString();
 }
 
-// Returns what is wrong with the inputs of the resampler's gradient, or "".
-inline std::string CheckResamplerGradShapes(const PartialShape& data, const PartialShape& warp,
+// The same for the op's gradient.
+inline std::string CheckResamplerGradShapes(const PointsInput& input, const PartialShape& data,
+                                            const PartialShape& points,
                                             const PartialShape& grad_output) {
-  std::string error = CheckResamplerShapes(data, warp);
+  std::string error = CheckResamplerShapes(input, data, points);
   if (!error.empty() || !grad_output.has_rank()) return error;
   bool fits = true;
-  if (warp.has_rank()) {
-    fits = grad_output.rank() == warp.rank();
-    for (int d = 1; fits && d + 1 < warp.rank(); ++d) {
-      fits = CanBeEqual(grad_output.size(d), warp.size(d));
+  if (points.has_rank()) {
+    fits = grad_output.rank() == points.rank();
+    for (int d = 1; fits && d + 1 < points.rank(); ++d) {
+      fits = CanBeEqual(grad_output.size(d), points.size(d));
     }
   }
   if (fits && data.has_rank()) {
     fits = grad_output.rank() >= 2 && CanBeEqual(grad_output.size(-1), data.size(-1));
-    if (fits && warp.has_rank()) {
-      fits = CanBeEqual(grad_output.size(0), Broadcast(data.size(0), warp.size(0)));
+    if (fits && points.has_rank()) {
+      fits = CanBeEqual(grad_output.size(0), Broadcast(data.size(0), points.size(0)));
     }
   }
   if (fits) return "";
   return WrongShape("grad_output", "[batch, ..., channels]", grad_output) +
-         " for `data` of shape " + data.ToString() + " and `warp` of shape " + warp.ToString();
+         " for `data` of shape " + data.ToString() + " and `" + input.name + "` of shape " +
+         points.ToString();
 }
 
 // Whether a gradient's gradient, which is of shape [0] if there is none, fits.
@@ -176,18 +195,18 @@ inline bool IsOfShapeOrAbsent(const PartialShape& shape, const PartialShape& exp
 }
 
 // Returns what is wrong with the gradients' gradients, or "".
-inline std::string CheckResamplerDirections(const PartialShape& data, const PartialShape& warp,
+inline std::string CheckResamplerDirections(const PointsInput& input, const PartialShape& data,
+                                            const PartialShape& points,
                                             const PartialShape& grad_grad_data,
-                                            const PartialShape& grad_grad_warp) {
-  if (!IsOfShapeOrAbsent(grad_grad_data, data)) {
-    return WrongShape("grad_grad_data", "of `data`, " + data.ToString() + ", or [0]",
-                      grad_grad_data);
-  }
-  if (!IsOfShapeOrAbsent(grad_grad_warp, warp)) {
-    return WrongShape("grad_grad_warp", "of `warp`, " + warp.ToString() + ", or [0]",
-                      grad_grad_warp);
-  }
-  return "";
+                                            const PartialShape& grad_grad_points) {
+  const auto check = [](const std::string& name, const PartialShape& shape,
+                        const PartialShape& gradient) -> std::string {
+    if (IsOfShapeOrAbsent(gradient, shape)) return "";
+    return WrongShape("grad_grad_" + name, "of `" + name + "`, " + shape.ToString() + ", or [0]",
+                      gradient);
+  };
+  const std::string error = check("data", data, grad_grad_data);
+  return error.empty() ? check(input.name, points, grad_grad_points) : error;
 }
 
 // Returns what is wrong with the shape of an argument that is a size, or "".

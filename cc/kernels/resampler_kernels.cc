@@ -179,6 +179,9 @@ void RegisterType() {
   RegisterBoth<SampleOp, Device, WarpInput, T>(kResampler);
   RegisterBoth<GradientOp, Device, WarpInput, T>("TfStn>ResamplerGrad");
   RegisterBoth<SecondOrderOp, Device, WarpInput, T>("TfStn>ResamplerGradGrad");
+  RegisterBoth<SampleOp, Device, DisplacementInput, T>("TfStn>DisplacementResampler");
+  RegisterBoth<GradientOp, Device, DisplacementInput, T>("TfStn>DisplacementResamplerGrad");
+  RegisterBoth<SecondOrderOp, Device, DisplacementInput, T>("TfStn>DisplacementResamplerGradGrad");
   RegisterBoth<SampleOp, Device, MatrixInput, T>(kAffineResampler);
   RegisterBoth<GradientOp, Device, MatrixInput, T>("TfStn>AffineResamplerGrad");
 }

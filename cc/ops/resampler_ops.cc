@@ -1,61 +1,9 @@
-#include <string>
-#include <vector>
-
-#include "absl/status/status.h"
 #include "cc/core/shapes.h"
 #include "cc/ops/attributes.h"
 #include "cc/ops/shape_functions.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/platform/errors.h"
 
 namespace tf_stn {
-namespace {
-
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
-// [B, ..., C] and [B, ..., rank] give [B, ..., C].
-absl::Status ResamplerShape(InferenceContext* context) {
-  const ShapeHandle data = context->input(0), warp = context->input(1);
-  TF_RETURN_IF_ERROR(
-      StatusOf(CheckResamplerShapes(ToPartialShape(context, data), ToPartialShape(context, warp))));
-  TF_RETURN_IF_ERROR(CheckFill(context));
-  if (!context->RankKnown(warp)) {
-    context->set_output(0, context->UnknownShape());
-    return absl::OkStatus();
-  }
-  const auto channels = context->RankKnown(data) ? context->Dim(data, -1) : context->UnknownDim();
-  ShapeHandle output;
-  TF_RETURN_IF_ERROR(context->ReplaceDim(warp, 0, BroadcastBatch(context, data, warp), &output));
-  TF_RETURN_IF_ERROR(context->ReplaceDim(output, -1, channels, &output));
-  context->set_output(0, output);
-  return absl::OkStatus();
-}
-
-absl::Status ResamplerGradShape(InferenceContext* context) {
-  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(
-      ToPartialShape(context, context->input(0)), ToPartialShape(context, context->input(1)),
-      ToPartialShape(context, context->input(2)))));
-  TF_RETURN_IF_ERROR(CheckFill(context));
-  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
-  return SetGradientShape(context, 1, "compute_grad_warp");
-}
-
-absl::Status ResamplerGradGradShape(InferenceContext* context) {
-  PartialShape shapes[5];
-  for (int i = 0; i < 5; ++i) shapes[i] = ToPartialShape(context, context->input(i));
-  const auto& [data, warp, grad_output, grad_grad_data, grad_grad_warp] = shapes;
-  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(data, warp, grad_output)));
-  TF_RETURN_IF_ERROR(
-      StatusOf(CheckResamplerDirections(data, warp, grad_grad_data, grad_grad_warp)));
-  TF_RETURN_IF_ERROR(CheckFill(context));
-  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
-  TF_RETURN_IF_ERROR(SetGradientShape(context, 1, "compute_grad_warp"));
-  return SetGradientShape(context, 2, "compute_grad_grad_output");
-}
-
-}  // namespace
 
 REGISTER_OP("TfStn>Resampler")
     .Input("data: T")
@@ -68,7 +16,7 @@ REGISTER_OP("TfStn>Resampler")
     .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
     .Attr("derivative: list(int) = []")
-    .SetShapeFn(ResamplerShape)
+    .SetShapeFn(ResamplerShape<kWarp>)
     .Doc(R"doc(
 Samples images or volumes at real-valued pixel coordinates.
 
@@ -127,7 +75,7 @@ REGISTER_OP("TfStn>ResamplerGrad")
     .Attr("derivative: list(int) = []")
     .Attr("compute_grad_data: bool = true")
     .Attr("compute_grad_warp: bool = true")
-    .SetShapeFn(ResamplerGradShape)
+    .SetShapeFn(ResamplerGradShape<kWarp>)
     .Doc(R"doc(
 Computes the gradients of `TfStn>Resampler`.
 
@@ -187,7 +135,7 @@ REGISTER_OP("TfStn>ResamplerGradGrad")
     .Attr("compute_grad_data: bool = true")
     .Attr("compute_grad_warp: bool = true")
     .Attr("compute_grad_grad_output: bool = true")
-    .SetShapeFn(ResamplerGradGradShape)
+    .SetShapeFn(ResamplerGradGradShape<kWarp>)
     .Doc(R"doc(
 Computes the gradients of `TfStn>ResamplerGrad`.
 

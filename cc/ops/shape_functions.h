@@ -70,6 +70,57 @@ inline absl::Status SetGradientShape(tensorflow::shape_inference::InferenceConte
   return absl::OkStatus();
 }
 
+// The functions of ops whose points are stored.
+
+// [B, ..., C] and [B, ..., rank] give [B, ..., C].
+template <const PointsInput& kInput>
+absl::Status ResamplerShape(tensorflow::shape_inference::InferenceContext* context) {
+  const auto data = context->input(0), points = context->input(1);
+  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerShapes(kInput, ToPartialShape(context, data),
+                                                   ToPartialShape(context, points))));
+  TF_RETURN_IF_ERROR(CheckFill(context));
+  if (!context->RankKnown(points)) {
+    context->set_output(0, context->UnknownShape());
+    return absl::OkStatus();
+  }
+  const auto channels = context->RankKnown(data) ? context->Dim(data, -1) : context->UnknownDim();
+  tensorflow::shape_inference::ShapeHandle output;
+  TF_RETURN_IF_ERROR(
+      context->ReplaceDim(points, 0, BroadcastBatch(context, data, points), &output));
+  TF_RETURN_IF_ERROR(context->ReplaceDim(output, -1, channels, &output));
+  context->set_output(0, output);
+  return absl::OkStatus();
+}
+
+// Gives the gradients of data and of points the shapes of these.
+inline absl::Status SetResamplerGradientShapes(
+    const PointsInput& input, tensorflow::shape_inference::InferenceContext* context) {
+  const std::string compute_points = "compute_grad_" + std::string(input.name);
+  TF_RETURN_IF_ERROR(CheckFill(context));
+  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
+  return SetGradientShape(context, 1, compute_points.c_str());
+}
+
+template <const PointsInput& kInput>
+absl::Status ResamplerGradShape(tensorflow::shape_inference::InferenceContext* context) {
+  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(
+      kInput, ToPartialShape(context, context->input(0)),
+      ToPartialShape(context, context->input(1)), ToPartialShape(context, context->input(2)))));
+  return SetResamplerGradientShapes(kInput, context);
+}
+
+template <const PointsInput& kInput>
+absl::Status ResamplerGradGradShape(tensorflow::shape_inference::InferenceContext* context) {
+  PartialShape shapes[5];
+  for (int i = 0; i < 5; ++i) shapes[i] = ToPartialShape(context, context->input(i));
+  const auto& [data, points, grad_output, grad_grad_data, grad_grad_points] = shapes;
+  TF_RETURN_IF_ERROR(StatusOf(CheckResamplerGradShapes(kInput, data, points, grad_output)));
+  TF_RETURN_IF_ERROR(
+      StatusOf(CheckResamplerDirections(kInput, data, points, grad_grad_data, grad_grad_points)));
+  TF_RETURN_IF_ERROR(SetResamplerGradientShapes(kInput, context));
+  return SetGradientShape(context, 2, "compute_grad_grad_output");
+}
+
 }  // namespace tf_stn
 
 #endif  // TF_STN_CC_OPS_SHAPE_FUNCTIONS_H_

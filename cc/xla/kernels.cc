@@ -245,7 +245,7 @@ class CompiledSecondOrderOp : public CompiledOp<Input> {
   absl::Status TryCompile(XlaOpKernelContext* context) override {
     TF_ASSIGN_OR_RETURN(CustomCall call,
                         this->CallWith(context, {"data", Input::kName, "grad_output",
-                                                 "grad_grad_data", "grad_grad_warp"}));
+                                                 "grad_grad_data", Input::kSecondName}));
     Input input({call.shape(0)}, {call.shape(1)});
     TF_RETURN_IF_ERROR(StatusOf(input.CheckWithOutput(call.shape(2))));
     TF_RETURN_IF_ERROR(StatusOf(input.CheckDirections(call.shape(3), call.shape(4))));
@@ -297,6 +297,9 @@ bool RegisterAll() {
   Register<CompiledSampleOp<WarpInput>>("TfStn>Resampler", false);
   Register<CompiledGradientOp<WarpInput>>("TfStn>ResamplerGrad", false);
   Register<CompiledSecondOrderOp<WarpInput>>("TfStn>ResamplerGradGrad", false);
+  Register<CompiledSampleOp<DisplacementInput>>("TfStn>DisplacementResampler", false);
+  Register<CompiledGradientOp<DisplacementInput>>("TfStn>DisplacementResamplerGrad", false);
+  Register<CompiledSecondOrderOp<DisplacementInput>>("TfStn>DisplacementResamplerGradGrad", false);
   Register<CompiledSampleOp<MatrixInput>>(kAffineResampler, true);
   Register<CompiledGradientOp<MatrixInput>>("TfStn>AffineResamplerGrad", false);
   return true;

@@ -180,19 +180,23 @@ inline void RegisterHandler(const char* target, const char* platform, XLA_FFI_Ha
   if (error != nullptr) ffi::internal::DestroyError(api, error);
 }
 
+// Registers the handlers of a family of ops for a platform.
+template <typename Device, typename Input>
+void RegisterFamily(const char* platform) {
+  using Names = Targets<Input>;
+  RegisterHandler(Names::kSample, platform, Device::template Handle<Sample, Input>);
+  RegisterHandler(Names::kGradient, platform, Device::template Handle<Gradient, Input>);
+  if constexpr (Input::template Source<2, float>::kIsStored) {
+    RegisterHandler(Names::kSecondOrder, platform, Device::template Handle<SecondOrder, Input>);
+  }
+}
+
 // Registers the handlers of all ops for a platform.  Device::Handle<Kind, Input> is a handler.
 template <typename Device>
 bool RegisterHandlers(const char* platform) {
-  using Warp = Targets<WarpInput>;
-  using Matrix = Targets<MatrixInput>;
-  const auto add = [platform](const char* target, XLA_FFI_Handler* handler) {
-    RegisterHandler(target, platform, handler);
-  };
-  add(Warp::kSample, Device::template Handle<Sample, WarpInput>);
-  add(Warp::kGradient, Device::template Handle<Gradient, WarpInput>);
-  add(Warp::kSecondOrder, Device::template Handle<SecondOrder, WarpInput>);
-  add(Matrix::kSample, Device::template Handle<Sample, MatrixInput>);
-  add(Matrix::kGradient, Device::template Handle<Gradient, MatrixInput>);
+  RegisterFamily<Device, WarpInput>(platform);
+  RegisterFamily<Device, DisplacementInput>(platform);
+  RegisterFamily<Device, MatrixInput>(platform);
   return true;
 }
 

@@ -23,6 +23,13 @@ struct Targets<WarpInput> {
 };
 
 template <>
+struct Targets<DisplacementInput> {
+  static constexpr char kSample[] = "tf_stn.displacement_resampler";
+  static constexpr char kGradient[] = "tf_stn.displacement_resampler_grad";
+  static constexpr char kSecondOrder[] = "tf_stn.displacement_resampler_grad_grad";
+};
+
+template <>
 struct Targets<MatrixInput> {
   static constexpr char kSample[] = "tf_stn.affine_resampler";
   static constexpr char kGradient[] = "tf_stn.affine_resampler_grad";

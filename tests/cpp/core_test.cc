@@ -498,6 +498,24 @@ TEST(MatricesMapColumnRowAndSlice) {
   CHECK_NEAR(point[2], 3369, 0);
 }
 
+TEST(DisplacementsAreAddedToThePixelsOfEachOutput) {
+  const float displacement[] = {0.25f, -0.5f};
+  WarpPoints<2, float> points{displacement, 1, 1};
+  points.are_displacements = true;
+  points.size = {{PlainDivision(3), PlainDivision(4)}};
+  float number = 0;
+  for (int output = 0; output < 3; ++output) {
+    for (int row = 0; row < 3; ++row) {
+      for (int column = 0; column < 4; ++column, ++number) {
+        float point[2];
+        points.At(displacement, static_cast<int64_t>(number), point);
+        CHECK_NEAR(point[0], column + 0.25, 0);
+        CHECK_NEAR(point[1], row - 0.5, 0);
+      }
+    }
+  }
+}
+
 // Points of three images with two items each, or with the same two for all.
 template <typename Points>
 Problem<Points, double> PointsProblem(bool is_shared) {
@@ -1240,34 +1258,59 @@ TEST(CoordinatesAreDoubleOnlyForDouble) {
 TEST(ShapesAreCheckedAsFarAsTheyAreKnown) {
   const PartialShape unknown;
   const PartialShape data({2, 5, 5, 3}), warp({2, 4, 2}), late({-1, -1, -1, -1});
-  CHECK(CheckResamplerShapes(data, warp).empty());
-  CHECK(CheckResamplerShapes(unknown, unknown).empty());
-  CHECK(CheckResamplerShapes(late, warp).empty());
-  CHECK(CheckResamplerShapes(unknown, PartialShape({2, 3})).empty());
-  CHECK(CheckResamplerShapes(unknown, PartialShape({2, 4})) ==
+  CHECK(CheckResamplerShapes(kWarp, data, warp).empty());
+  CHECK(CheckResamplerShapes(kWarp, unknown, unknown).empty());
+  CHECK(CheckResamplerShapes(kWarp, late, warp).empty());
+  CHECK(CheckResamplerShapes(kWarp, unknown, PartialShape({2, 3})).empty());
+  CHECK(CheckResamplerShapes(kWarp, unknown, PartialShape({2, 4})) ==
         "`warp` must have shape [batch, ..., 2] or [batch, ..., 3], received [2, 4]");
-  CHECK(CheckResamplerShapes(data, PartialShape({2, 3})) ==
+  CHECK(CheckResamplerShapes(kWarp, data, PartialShape({2, 3})) ==
         "`warp` must have shape [batch, ..., 2], received [2, 3]");
-  CHECK(!CheckResamplerShapes(PartialShape({2, 5, 5, 5, 3}), warp).empty());
-  CHECK(CheckResamplerShapes(PartialShape({1, 5, 5, 3}), warp).empty());
-  CHECK(CheckResamplerShapes(data, PartialShape({1, 4, 2})).empty());
-  CHECK(!CheckResamplerShapes(PartialShape({3, 5, 5, 3}), warp).empty());
-  CHECK(!CheckResamplerShapes(PartialShape({2, 0, 5, 3}), warp).empty());
-  CHECK(CheckResamplerShapes(PartialShape({2, 0, 5, 3}), PartialShape({2, 0, 2})).empty());
-  CHECK(CheckResamplerShapes(PartialShape({2, 0, 5, 3}), PartialShape({2, -1, 2})).empty());
-  CHECK(CheckResamplerGradShapes(data, warp, PartialShape({2, 4, 3})).empty());
-  CHECK(CheckResamplerGradShapes(data, warp, PartialShape({2, -1, -1})).empty());
-  CHECK(CheckResamplerGradShapes(data, warp, unknown).empty());
-  CHECK(!CheckResamplerGradShapes(data, warp, PartialShape({2, 4})).empty());
-  CHECK(!CheckResamplerGradShapes(data, unknown, PartialShape({3})).empty());
-  CHECK(!CheckResamplerGradShapes(unknown, warp, PartialShape({2, 5, 3})).empty());
+  CHECK(!CheckResamplerShapes(kWarp, PartialShape({2, 5, 5, 5, 3}), warp).empty());
+  CHECK(CheckResamplerShapes(kWarp, PartialShape({1, 5, 5, 3}), warp).empty());
+  CHECK(CheckResamplerShapes(kWarp, data, PartialShape({1, 4, 2})).empty());
+  CHECK(!CheckResamplerShapes(kWarp, PartialShape({3, 5, 5, 3}), warp).empty());
+  CHECK(!CheckResamplerShapes(kWarp, PartialShape({2, 0, 5, 3}), warp).empty());
+  CHECK(CheckResamplerShapes(kWarp, PartialShape({2, 0, 5, 3}), PartialShape({2, 0, 2})).empty());
+  CHECK(CheckResamplerShapes(kWarp, PartialShape({2, 0, 5, 3}), PartialShape({2, -1, 2})).empty());
+  CHECK(CheckResamplerGradShapes(kWarp, data, warp, PartialShape({2, 4, 3})).empty());
+  CHECK(CheckResamplerGradShapes(kWarp, data, warp, PartialShape({2, -1, -1})).empty());
+  CHECK(CheckResamplerGradShapes(kWarp, data, warp, unknown).empty());
+  CHECK(!CheckResamplerGradShapes(kWarp, data, warp, PartialShape({2, 4})).empty());
+  CHECK(!CheckResamplerGradShapes(kWarp, data, unknown, PartialShape({3})).empty());
+  CHECK(!CheckResamplerGradShapes(kWarp, unknown, warp, PartialShape({2, 5, 3})).empty());
   const PartialShape one({1, 5, 5, 3}), grad_output({2, 4, 3}), none({0});
-  CHECK(CheckResamplerGradShapes(one, warp, grad_output).empty());
-  CHECK(!CheckResamplerGradShapes(one, warp, PartialShape({1, 4, 3})).empty());
-  CHECK(CheckResamplerDirections(one, warp, none, none).empty());
-  CHECK(CheckResamplerDirections(one, warp, one, warp).empty());
-  CHECK(!CheckResamplerDirections(one, warp, data, warp).empty());
-  CHECK(!CheckResamplerDirections(one, warp, one, one).empty());
+  CHECK(CheckResamplerGradShapes(kWarp, one, warp, grad_output).empty());
+  CHECK(!CheckResamplerGradShapes(kWarp, one, warp, PartialShape({1, 4, 3})).empty());
+  CHECK(CheckResamplerDirections(kWarp, one, warp, none, none).empty());
+  CHECK(CheckResamplerDirections(kWarp, one, warp, one, warp).empty());
+  CHECK(!CheckResamplerDirections(kWarp, one, warp, data, warp).empty());
+  CHECK(!CheckResamplerDirections(kWarp, one, warp, one, one).empty());
+}
+
+TEST(ShapesOfDisplacementsAreChecked) {
+  const PartialShape data({2, 5, 5, 3}), volumes({2, 5, 5, 5, 3}), unknown;
+  const auto check = [](const PartialShape& images, std::vector<int64_t> displacement) {
+    return CheckResamplerShapes(kDisplacement, images, PartialShape(std::move(displacement)));
+  };
+  CHECK(check(data, {2, 4, 4, 2}).empty());
+  CHECK(check(data, {1, 7, 4, 4, 2}).empty());
+  CHECK(check(volumes, {2, 4, 4, 4, 3}).empty());
+  CHECK(check(unknown, {2, 4, 4, 2}).empty());
+  CHECK(check(unknown, {2, 4, 4, -1}).empty());
+  CHECK(check(data, {2, 4, 2}) ==
+        "`displacement` must have shape [batch, ..., height, width, 2], received [2, 4, 2]");
+  CHECK(!check(volumes, {2, 4, 4, 3}).empty());
+  CHECK(!check(data, {2, 4, 4, 3}).empty());
+  CHECK(!check(unknown, {2, 4, -1}).empty());
+  CHECK(check(data, {3, 4, 4, 2}) ==
+        "`data` and `displacement` must have the same batch size, or one of them 1, received "
+        "`data` of shape [2, 5, 5, 3] and `displacement` of shape [3, 4, 4, 2]");
+  CHECK(check(PartialShape({2, 0, 5, 3}), {2, 4, 0, 2}).empty());
+  CHECK(!check(PartialShape({2, 0, 5, 3}), {2, 4, 4, 2}).empty());
+  CHECK(CheckResamplerDirections(kDisplacement, data, PartialShape({2, 4, 4, 2}), data, data) ==
+        "`grad_grad_displacement` must have shape of `displacement`, [2, 4, 4, 2], or [0], "
+        "received [2, 5, 5, 3]");
 }
 
 TEST(ShapesOfTheAffineResamplerAreChecked) {

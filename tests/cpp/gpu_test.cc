@@ -141,6 +141,34 @@ struct WarpProblem : Problem<Rank, T> {
   Memory<Real> warp;
 };
 
+// The same points, as displacements of the pixels of outputs, of which an image has two where it
+// can.
+template <int Rank, typename T>
+struct DisplacementProblem : WarpProblem<Rank, T> {
+  using typename WarpProblem<Rank, T>::Points;
+
+  explicit DisplacementProblem(const Case& c) : WarpProblem<Rank, T>(c) {
+    const Points points = this->points();
+    for (int64_t i = 0; i < points.stored; ++i) {
+      int64_t pixel[Rank];
+      points.size.PixelOfAny(i, pixel);
+      for (int d = 0; d < Rank; ++d) {
+        this->warp[i * Rank + d] -= static_cast<Coordinate<T>>(pixel[d]);
+      }
+    }
+  }
+
+  Points points() {
+    Points points = WarpProblem<Rank, T>::points();
+    const int64_t count = std::max<int64_t>(1, this->sizes.points_per_image);
+    const int64_t outputs = count % 2 == 0 ? 2 : 1, width = count / outputs % 3 == 0 ? 3 : 1;
+    points.are_displacements = true;
+    points.size.side[Rank - 1] = PlainDivision(width);
+    points.size.side[0] = PlainDivision(count / outputs / width);
+    return points;
+  }
+};
+
 // Outputs of as many pixels as there are points, in rows that fill no warp; each has another
 // matrix.
 template <int Rank, typename T>
@@ -260,6 +288,7 @@ TEST(KernelsOfAWarpEqualTheCpuInFloat) { CheckLinear<WarpProblem, float>(); }
 TEST(KernelsOfAWarpEqualTheCpuInDouble) { CheckLinear<WarpProblem, double>(); }
 TEST(KernelsOfAWarpEqualTheCpuInHalf) { CheckLinear<WarpProblem, Half>(); }
 TEST(KernelsOfAWarpEqualTheCpuInBFloat16) { CheckLinear<WarpProblem, BFloat16>(); }
+TEST(KernelsOfDisplacementsEqualTheCpuInFloat) { CheckLinear<DisplacementProblem, float>(); }
 TEST(KernelsOfAMatrixEqualTheCpuInFloat) { CheckLinear<AffineProblem, float>(); }
 TEST(KernelsOfAMatrixEqualTheCpuInDouble) { CheckLinear<AffineProblem, double>(); }
 TEST(KernelsOfAMatrixEqualTheCpuInHalf) { CheckLinear<AffineProblem, Half>(); }
@@ -281,6 +310,7 @@ void CheckModesOfAllTypes() {
   CheckModes<WarpProblem, Rank, double>(1);
   CheckModes<WarpProblem, Rank, Half>(1);
   CheckModes<WarpProblem, Rank, BFloat16>(1);
+  CheckModes<DisplacementProblem, Rank, float>(1);
   CheckModes<AffineProblem, Rank, float>(2);
   CheckModes<AffineProblem, Rank, double>(1);
   CheckModes<AffineProblem, Rank, Half>(1);

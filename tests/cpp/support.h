@@ -245,18 +245,34 @@ void FillMatrix(std::mt19937& rng, const Case& c, Real* matrix) {
 template <typename Points>
 struct MakePoints;
 
+// In one case of four they are displacements, of one output or, where that can be, of two.
 template <int Rank, typename Real>
 struct MakePoints<WarpPoints<Rank, Real>> {
+  using Points = WarpPoints<Rank, Real>;
+
   static int64_t ItemsPerImage(const Case& c) { return c.rows * c.columns; }
 
   static void Fill(std::mt19937& rng, const Case& c, int64_t items, Real* parameters) {
-    for (int64_t i = 0; i < items * Rank; ++i) {
-      const int64_t side = c.size[static_cast<size_t>(Rank - 1 - i % Rank)];
-      parameters[i] = static_cast<Real>(AnyCoordinate(rng, c.place, side));
+    Points points{};
+    SetSize(c, &points);
+    for (int64_t i = 0; i < items; ++i) {
+      int64_t pixel[Rank] = {};
+      if (points.are_displacements) points.size.PixelOfAny(i, pixel);
+      for (int d = 0; d < Rank; ++d) {
+        const int64_t side = c.size[static_cast<size_t>(Rank - 1 - d)];
+        const auto place = static_cast<Real>(AnyCoordinate(rng, c.place, side));
+        parameters[i * Rank + d] = place - static_cast<Real>(pixel[d]);
+      }
     }
   }
 
-  static void SetSize(const Case&, WarpPoints<Rank, Real>*) {}
+  static void SetSize(const Case& c, Points* points) {
+    points->are_displacements = c.seed % 4 == 2;
+    if (!points->are_displacements) return;
+    const int64_t half = c.rows % 2 == 0 ? c.rows / 2 : c.rows;
+    const int64_t sides[] = {Rank == 3 ? c.rows / half : 1, half, c.columns};
+    for (int d = 0; d < Rank; ++d) points->size.side[d] = PlainDivision(sides[3 - Rank + d]);
+  }
 };
 
 template <int Rank, typename Real>

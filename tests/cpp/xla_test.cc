@@ -185,22 +185,32 @@ bool AreEqual(const Array<T>& a, const std::vector<T>& b) {
 
 constexpr Modes kModes = {InterpolationMode::kCubic, PaddingMode::kBorder};
 
-// Two images or volumes and their points, with the same results by handlers and by launchers.
-template <int Rank, typename T>
-void CheckHandlersOfWarps(bool deterministic) {
+// Two images or volumes and their points, stored as Input has them, with the same results by
+// handlers and by launchers.
+template <typename Input, int Rank, typename T>
+void CheckHandlers(bool deterministic) {
   using Real = Coordinate<T>;
   using Points = WarpPoints<Rank, Real>;
-  const std::vector<int64_t> image =
-      Rank == 2 ? std::vector<int64_t>{2, 4, 5, 3} : std::vector<int64_t>{2, 3, 4, 5, 3};
-  auto data = Random<T>(image), grad_output = Random<T>({2, 7, 3}), direction = Random<T>(image);
-  auto warp = Random<Real>({2, 7, Rank}, -2, 7), directions = Random<Real>({2, 7, Rank});
-  Array<T> output({2, 7, 3}), grad_data(image), along_output({2, 7, 3});
-  Array<Real> grad_warp({2, 7, Rank});
+  using Shape = std::vector<int64_t>;
+  const Shape image = Rank == 2 ? Shape{2, 4, 5, 3} : Shape{2, 3, 4, 5, 3};
+  // Of displacements, lines of an output.
+  const bool has_sides = std::is_same_v<Input, DisplacementInput>;
+  Shape samples = !has_sides ? Shape{2, 14} : Rank == 2 ? Shape{2, 2, 7} : Shape{2, 2, 1, 7};
+  Shape stored = samples;
+  samples.push_back(3);
+  stored.push_back(Rank);
+  auto data = Random<T>(image), grad_output = Random<T>(samples), direction = Random<T>(image);
+  auto warp = Random<Real>(stored, -2, 7), directions = Random<Real>(stored);
+  Array<T> output(samples), grad_data(image), along_output(samples);
+  Array<Real> grad_warp(stored);
   const Attributes attributes = {"cubic", "border", {0, 0, 0}, deterministic};
-  using Names = Targets<WarpInput>;
+  using Names = Targets<Input>;
 
-  const Points points = {warp.elements.data(), 7, 14};
-  Call<Points, T> call = {kModes, {{}, 2, 7}, data.elements.data(), nullptr, points};
+  Points points = {warp.elements.data(), 14, 28};
+  points.are_displacements = has_sides;
+  points.size.side[0] = PlainDivision(2);
+  points.size.side[Rank - 1] = PlainDivision(7);
+  Call<Points, T> call = {kModes, {{}, 2, 14}, data.elements.data(), nullptr, points};
   for (size_t d = 0; d < Rank; ++d) call.sizes.image.size[d] = image[1 + d];
   call.sizes.image.channels = 3;
   std::vector<T> want(output.elements.size()), want_data(data.elements.size());
@@ -235,12 +245,14 @@ void CheckHandlersOfWarps(bool deterministic) {
   CHECK(allocations == 0);
 }
 
-TEST(HandlersOfWarpsGiveWhatTheLaunchersGive) {
+TEST(HandlersOfStoredPointsGiveWhatTheLaunchersGive) {
   for (const bool deterministic : {false, true}) {
-    CheckHandlersOfWarps<2, float>(deterministic);
-    CheckHandlersOfWarps<2, Half>(deterministic);
-    CheckHandlersOfWarps<3, BFloat16>(deterministic);
-    CheckHandlersOfWarps<3, double>(deterministic);
+    CheckHandlers<WarpInput, 2, float>(deterministic);
+    CheckHandlers<WarpInput, 2, Half>(deterministic);
+    CheckHandlers<WarpInput, 3, BFloat16>(deterministic);
+    CheckHandlers<WarpInput, 3, double>(deterministic);
+    CheckHandlers<DisplacementInput, 2, float>(deterministic);
+    CheckHandlers<DisplacementInput, 3, double>(deterministic);
   }
 }
 
@@ -313,7 +325,7 @@ TEST(WhatIsOfAnotherVersionIsAnError) {
 
 TEST(AHandlerThatIsThereStays) {
   const Handlers before = RegisteredHandlers();
-  CHECK(before.size() == 5);
+  CHECK(before.size() == 8);
   RegisterHandler(Targets<WarpInput>::kSample, "CUDA", nullptr);
   CHECK(RegisteredHandlers() == before);
 }

@@ -280,6 +280,21 @@ def test_gradients_of_first_order_are_exported(export, rng):
     assert_near(exported(data, warp), expected)
 
 
+def test_displacements_and_their_gradients_are_exported(export, rng):
+    data, field = images(rng), rng.uniform(-1, 1, [2, 4, 5, 2]).astype(np.float32)
+
+    def sample(data, field):
+        with tf.GradientTape() as tape:
+            tape.watch(field)
+            output = tf_stn.displacement_resampler(data, field, padding="border")
+            loss = tf.reduce_mean(output**2)
+        return {"output": output, "of_field": tape.gradient(loss, field)}
+
+    exported = export(sample, spec_of(data), spec_of(field))
+    assert "GridSample" in exported.operators
+    assert_near(exported(data, field), sample(tf.constant(data), tf.constant(field)))
+
+
 def test_what_a_function_has_closed_over_is_in_the_file(export, rng):
     theta = tf.constant([[0.9, 0.1, 0.0, 0.0, 1.1, 0.2]])
     data = images(rng)

@@ -33,7 +33,15 @@ def by_theta(data, theta):
     return tf_stn.affine_resampler(data, theta, (3, 4), padding="reflect")
 
 
-FUNCTIONS = {"resampler": by_warp, "affine_resampler": by_theta}
+def by_field(data, field):
+    return tf_stn.displacement_resampler(data, field, interpolation="cubic", fill_value=0.5)
+
+
+FUNCTIONS = {
+    "resampler": by_warp,
+    "displacement_resampler": by_field,
+    "affine_resampler": by_theta,
+}
 # Batches of images and of points in one iteration, and which of the two differ between iterations.
 STACKED = {"images": (True, False), "points": (False, True), "both": (True, True)}
 BATCHES = list(itertools.product([1, 3], repeat=2))
@@ -46,6 +54,8 @@ def operands(name, images, points, stacked, dtype=tf.float64, seed=0):
     data = rng.normal(size=[*first[0], images, 5, 6, 2])
     if name == "resampler":
         second = rng.uniform(-1, 6, size=[*first[1], points, 7, 2])
+    elif name == "displacement_resampler":
+        second = rng.uniform(-2, 2, size=[*first[1], points, 3, 4, 2])
     else:
         second = np.eye(2, 3) + rng.normal(0, 0.2, size=[*first[1], points, 2, 3])
     return tf.constant(data, dtype), tf.constant(second, dtype)
@@ -100,6 +110,8 @@ def assert_equal(results, expected, tolerance=1e-13):
     "name, images, points",
     [
         *(("resampler", *batches) for batches in BATCHES),
+        ("displacement_resampler", 1, 3),
+        ("displacement_resampler", 3, 1),
         ("affine_resampler", 1, 3),
         ("affine_resampler", 3, 1),
     ],

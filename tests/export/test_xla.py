@@ -122,6 +122,34 @@ def test_affine_resampler_of_every_mode_and_type_has_the_bits_of_the_op(rank):
     assert_same_bits(function, inputs)
 
 
+@pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
+def test_displacement_resampler_has_the_bits_of_the_op(rank):
+    """Of one type and two modes, since the loops are those of the resampler."""
+
+    def function(data, displacement, *others):
+        grad_output, grad_grad_data, grad_grad_displacement = others
+        results = {}
+        for modes in ({}, {"interpolation": "cubic", "padding": "reflect"}):
+            results[str(modes)] = (
+                ops.tf_stn_displacement_resampler(data, displacement, [], **modes),
+                ops.tf_stn_displacement_resampler_grad(
+                    data, displacement, grad_output, [], **modes
+                ),
+                ops.tf_stn_displacement_resampler_grad_grad(
+                    data,
+                    displacement,
+                    grad_output,
+                    grad_grad_data,
+                    grad_grad_displacement,
+                    [],
+                    **modes,
+                ),
+            )
+        return results
+
+    assert_same_bits(function, *inputs_of(rank, "float32", points=(4, 3, 5)[:rank]))
+
+
 def test_only_the_gradients_that_are_asked_for_are_computed():
     def function(data, warp, grad_output, grad_grad_data, grad_grad_warp):
         matrix = matrices(2, "float32", 2)

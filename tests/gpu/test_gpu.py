@@ -23,7 +23,11 @@ SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cc/kernels/g
 TESTS = ["tests/cpp/gpu_test.cc", "tests/cpp/gpu_source_test.cc"]
 XLA_TESTS = ["tests/cpp/xla_test.cc", "cc/xla/handlers_gpu.cc"]
 TABLE = ROOT / "benchmarks/gpu_kernels.csv"
-OPS = ["Resampler", "ResamplerGrad", "ResamplerGradGrad", "AffineResampler", "AffineResamplerGrad"]
+OPS = [
+    *("Resampler", "ResamplerGrad", "ResamplerGradGrad"),
+    *("DisplacementResampler", "DisplacementResamplerGrad", "DisplacementResamplerGradGrad"),
+    *("AffineResampler", "AffineResamplerGrad"),
+]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
 HOST_BUILDS = {
     # g++ warns of uninitialised values where there are none.

@@ -18,11 +18,14 @@ OPS = {
     "TfStn>Resampler": ops.tf_stn_resampler,
     "TfStn>ResamplerGrad": ops.tf_stn_resampler_grad,
     "TfStn>ResamplerGradGrad": ops.tf_stn_resampler_grad_grad,
+    "TfStn>DisplacementResampler": ops.tf_stn_displacement_resampler,
+    "TfStn>DisplacementResamplerGrad": ops.tf_stn_displacement_resampler_grad,
+    "TfStn>DisplacementResamplerGradGrad": ops.tf_stn_displacement_resampler_grad_grad,
     "TfStn>AffineResampler": ops.tf_stn_affine_resampler,
     "TfStn>AffineResamplerGrad": ops.tf_stn_affine_resampler_grad,
 }
 # What Python finds out by itself: types, and how many fill values there are.
-INFERRED = {"T", "Twarp", "Tmatrix", "num_fill"}
+INFERRED = {"T", "Twarp", "Tdisplacement", "Tmatrix", "num_fill"}
 WITHOUT_GPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -22,7 +22,7 @@ def difference(function, point, direction):
     return (ahead - behind) / (2 * STEP)
 
 
-@pytest.fixture(params=["resampler", "affine_resampler"])
+@pytest.fixture(params=["resampler", "displacement_resampler", "affine_resampler"])
 def problem(request, rng):
     """A function of coordinates or θ, a point away from kinks, and a direction; float64."""
     images = tf.constant(rng.random([2, 6, 7, 2]))
@@ -32,6 +32,13 @@ def problem(request, rng):
             lambda warp: tf_stn.resampler(images, warp, interpolation="cubic", padding="reflect"),
             tf.constant(point),
             tf.constant(rng.normal(size=point.shape)),
+        )
+    if request.param == "displacement_resampler":
+        field = rng.uniform(0.2, 0.8, [2, 6, 7, 2])
+        return (
+            lambda field: tf_stn.displacement_resampler(images, field, interpolation="cubic"),
+            tf.constant(field),
+            tf.constant(rng.normal(size=field.shape)),
         )
     theta = np.array([[0.91, 0.13, 0.05, -0.17, 0.83, 0.02]])
     return (

@@ -32,6 +32,9 @@ OPS = {
     "resampler": ["data", "points"],
     "resampler_grad": ["data", "points", "output"],
     "resampler_grad_grad": ["data", "points", "output", "data", "points"],
+    "displacement_resampler": ["data", "field"],
+    "displacement_resampler_grad": ["data", "field", "field output"],
+    "displacement_resampler_grad_grad": ["data", "field", "field output", "data", "field"],
     "affine_resampler": ["data", "matrix", "size"],
     "affine_resampler_grad": ["data", "matrix", "affine output"],
 }
@@ -69,6 +72,8 @@ def shapes(draw):
         "data": [batches[0], *sides, channels],
         "points": [batches[1], *axes, rank],
         "output": [batch, *axes, channels],
+        "field": [batches[1], *axes, *size, rank],
+        "field output": [batch, *axes, *size, channels],
         "matrix": [batches[1], *axes, rank, rank + 1],
         "affine output": [batch, *axes, *size, channels],
         "size": [rank],
@@ -88,7 +93,7 @@ def calls(draw):
         if name == "size":
             inputs.append((draw(any_size()), draw(mostly(st.just("int32"), st.just("int64")))))
             continue
-        kind = coordinates if name in ("points", "matrix") else dtype
+        kind = coordinates if name in ("points", "field", "matrix") else dtype
         shape = draw(mostly(st.just(fitting[name]), st.one_of(any_shape(), st.just([0]))))
         if draw(st.integers(0, 19)) == 0:
             kind = draw(st.sampled_from([*REAL, "int32", "complex64", "string"]))
@@ -105,12 +110,12 @@ def calls(draw):
             )
         ),
     }
-    if op in ("resampler", "resampler_grad"):
+    if not op.endswith("grad_grad") and "affine" not in op:
         orders = mostly(st.integers(0, 3), st.sampled_from([-1, 100, 101, 2**31 - 1, 2**40]))
         attributes["derivative"] = draw(mostly(st.just([]), st.lists(orders, max_size=4)))
     if "grad" in op:
-        of_points = "compute_grad_matrix" if "affine" in op else "compute_grad_warp"
-        for name in ("compute_grad_data", of_points):
+        points = {"resampler": "warp", "displacement": "displacement", "affine": "matrix"}
+        for name in ("compute_grad_data", f"compute_grad_{points[op.split('_')[0]]}"):
             attributes[name] = draw(st.booleans())
     how = draw(mostly(st.just("eager"), st.sampled_from(["graph", "graph without shapes"])))
     return op, inputs, fill, dtype, attributes, how

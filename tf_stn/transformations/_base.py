@@ -16,7 +16,7 @@ from tf_stn._grids import (
     projective_grid,
 )
 from tf_stn._numbers import to_real
-from tf_stn._sizes import Size, parse_size, received_shape, static_shape
+from tf_stn._sizes import Sides, Size, parse_size, received_shape, static_shape
 from tf_stn._symbolic import accepts_keras_tensors
 from tf_stn.transformations._frame import Frame
 from tf_stn.transformations._geometry import in_pixels, resize_field, sample_field, warp_of_identity
@@ -499,3 +499,25 @@ class Transformation(Value):
             f"`transformation` must have windows, as Attention, Affine, Similarity and Translation "
             f"do with normalised shifts, received {self!r}"
         )
+
+
+def displacement_of(
+    transformation: Transformation, parameters: Any, size: Sides, align_corners: bool
+) -> tf.Tensor:
+    """Returns how a transformation of kind "field" moves the pixels of images of this size.
+
+    Its warp from these images to outputs of the same size, less the pixels.
+
+    Args:
+      transformation: Of kind "field".
+      parameters: As in `Transformation.warp`.
+      size: Sides of the images.
+      align_corners: As in `Transformation.warp`.
+
+    Returns:
+      `[batch, ..., *size, rank]`, in pixels, of the type of the parameters.
+    """
+    flat = transformation._flat(parameters)
+    frame = transformation._frame(flat, size, size, align_corners, None)
+    field = transformation.compute_displacement(flat.values, frame)
+    return flat.restore(resize_field(field, frame))

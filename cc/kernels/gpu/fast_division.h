@@ -61,7 +61,7 @@ struct FastPoints {
   // Writes the coordinates of a point that is counted within its image.
   TF_STN_HD void At(Index image, Index point, Real* coordinates) const {
     if constexpr (Points::kIsStored) {
-      source.At(ItemOf(source, image, point), Index{0}, coordinates);
+      source.At(ItemOf(source, image, point), point, coordinates);
     } else {
       const Index item = points_per_item.Quotient(point);
       source.At(ItemOf(source, image, item), point - item * points_per_item.divisor(), coordinates);

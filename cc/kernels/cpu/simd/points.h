@@ -48,28 +48,9 @@ TF_STN_INLINE void ReadPoints(const Points& points, int64_t n, int64_t q, int co
   int64_t item = q / per_item, in_item = q - item * per_item;
   for (int i = at; i < at + count; ++i) {
     typename Points::Real point[Points::kRank];
-    points.At(ItemOf(points, n, item), in_item, point);
+    points.At(ItemOf(points, n, item), Points::kIsStored ? item : in_item, point);
     for (int d = 0; d < Points::kRank; ++d) to[d][i] = point[d];
     if (++in_item == per_item) ++item, in_item = 0;
-  }
-}
-
-template <typename Real>
-TF_STN_INLINE void ReadPoints(const WarpPoints<2, Real>& points, int64_t n, int64_t q, int count,
-                              int at, CoordinatesOut<WarpPoints<2, Real>> to) {
-  constexpr int kCount = kLanes<Real>;
-  const Real* const warp = ItemOf(points, n, q);
-  int i = 0;
-  for (; i + kCount <= count; i += kCount) {
-    RealVector<Real> x, y;
-    Deinterleave<Real>(LoadElements<kCount>(warp + 2 * i),
-                       LoadElements<kCount>(warp + 2 * i + kCount), &x, &y);
-    Store<kCount>(x, to[0] + at + i);
-    Store<kCount>(y, to[1] + at + i);
-  }
-  for (; i < count; ++i) {
-    to[0][at + i] = warp[2 * i];
-    to[1][at + i] = warp[2 * i + 1];
   }
 }
 
@@ -78,6 +59,108 @@ TF_STN_INLINE RealVector<Real> LaneNumbers() {
   RealVector<Real> lanes{};
   for (int i = 0; i < kLanes<Real>; ++i) lanes[i] = static_cast<Real>(i);
   return lanes;
+}
+
+// Where a point lies among outputs.
+template <int Rank>
+struct OutputPixel {
+  int64_t output;
+  int64_t pixel[Rank];  // (column, row[, slice])
+
+  TF_STN_INLINE OutputPixel(const OutputSize<Rank>& size, int64_t q) {
+    const int64_t points = size.points();
+    output = q / points;
+    size.PixelOf(q - output * points, pixel);
+  }
+
+  // Goes on to the first pixel of the next line.
+  TF_STN_INLINE void NextLine(const OutputSize<Rank>& size) {
+    pixel[0] = 0;
+    for (int k = 1; k < Rank; ++k) {
+      if (++pixel[k] < size.side[Rank - 1 - k].divisor()) return;
+      pixel[k] = 0;
+    }
+    ++output;
+  }
+};
+
+// Calls body(OutputPixel, i, count) for the parts of points [q, q + count) that are on one line
+// each; part i begins with point q + i.
+template <int Rank, typename Body>
+TF_STN_INLINE void ForLines(const OutputSize<Rank>& size, int64_t q, int count, const Body& body) {
+  OutputPixel<Rank> at(size, q);
+  const int64_t width = size.side[Rank - 1].divisor();
+  for (int i = 0; i < count;) {
+    const int here = static_cast<int>(Smaller(width - at.pixel[0], count - i));
+    body(at, i, here);
+    i += here;
+    if (i < count) at.NextLine(size);
+  }
+}
+
+// Writes the (column, row[, slice]) of points [q, q + count).  What a vector writes beyond the end
+// of a line is overwritten by the next line.
+template <int Rank, typename Real>
+TF_STN_INLINE void WritePixels(const OutputSize<Rank>& size, int64_t q, int count, int at,
+                               Real* const (&to)[Rank]) {
+  ForLines(size, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
+    const RealVector<Real> columns = LaneNumbers<Real>() + static_cast<Real>(first.pixel[0]);
+    for (int i = 0; i < here; i += kLanes<Real>) {
+      Store<kLanes<Real>>(columns + static_cast<Real>(i), to[0] + at + begin + i);
+      for (int d = 1; d < Rank; ++d) {
+        Store<kLanes<Real>>(Broadcast<kLanes<Real>>(static_cast<Real>(first.pixel[d])),
+                            to[d] + at + begin + i);
+      }
+    }
+  });
+}
+
+// Of images: the coordinates, which are neighbours in memory, in vectors.  With kAdd they are added
+// to what is there.
+template <bool kAdd, typename Real>
+TF_STN_INLINE void ReadCoordinates(const Real* from, int count, Real* x, Real* y) {
+  constexpr int kCount = kLanes<Real>;
+  int i = 0;
+  for (; i + kCount <= count; i += kCount) {
+    RealVector<Real> next_x, next_y;
+    Deinterleave<Real>(LoadElements<kCount>(from + 2 * i),
+                       LoadElements<kCount>(from + 2 * i + kCount), &next_x, &next_y);
+    if constexpr (kAdd)
+      next_x += LoadElements<kCount>(x + i), next_y += LoadElements<kCount>(y + i);
+    Store<kCount>(next_x, x + i);
+    Store<kCount>(next_y, y + i);
+  }
+  for (; i < count; ++i) {
+    x[i] = kAdd ? x[i] + from[2 * i] : from[2 * i];
+    y[i] = kAdd ? y[i] + from[2 * i + 1] : from[2 * i + 1];
+  }
+}
+
+template <typename Real>
+TF_STN_INLINE void ReadPoints(const WarpPoints<2, Real>& points, int64_t n, int64_t q, int count,
+                              int at, Real* const (&to)[2]) {
+  const Real* const from = ItemOf(points, n, q);
+  if (!points.are_displacements) {
+    return ReadCoordinates<false>(from, count, to[0] + at, to[1] + at);
+  }
+  WritePixels(points.size, q, count, at, to);
+  ReadCoordinates<true>(from, count, to[0] + at, to[1] + at);
+}
+
+template <typename Real>
+TF_STN_INLINE void ReadPoints(const WarpPoints<3, Real>& points, int64_t n, int64_t q, int count,
+                              int at, Real* const (&to)[3]) {
+  const Real* const from = ItemOf(points, n, q);
+  if (points.are_displacements) {
+    WritePixels(points.size, q, count, at, to);
+    for (int i = 0; i < count; ++i) {
+      for (int d = 0; d < 3; ++d) to[d][at + i] += from[3 * i + d];
+    }
+  } else {
+    for (int i = 0; i < count; ++i) {
+      for (int d = 0; d < 3; ++d) to[d][at + i] = from[3 * i + d];
+    }
+  }
 }
 
 // A line of an affine output, whose coordinates are start + step * column.
@@ -111,52 +194,12 @@ struct OutputLine {
   }
 };
 
-// Where a point lies among the outputs of an image.
-template <int Rank>
-struct OutputPixel {
-  int64_t item;
-  int64_t pixel[Rank];  // (column, row[, slice])
-
-  template <typename Real>
-  TF_STN_INLINE OutputPixel(const AffinePoints<Rank, Real>& points, int64_t q) {
-    const int64_t per_item = points.points_per_item();
-    item = q / per_item;
-    points.size.PixelOf(q - item * per_item, pixel);
-  }
-
-  // Goes on to the first pixel of the next line.
-  template <typename Real>
-  TF_STN_INLINE void NextLine(const AffinePoints<Rank, Real>& points) {
-    pixel[0] = 0;
-    for (int k = 1; k < Rank; ++k) {
-      if (++pixel[k] < points.size.side[Rank - 1 - k].divisor()) return;
-      pixel[k] = 0;
-    }
-    ++item;
-  }
-};
-
-// Calls body(OutputPixel, i, count) for the parts of points [q, q + count) that are on one line
-// each; part i begins with point q + i.
-template <int Rank, typename Real, typename Body>
-TF_STN_INLINE void ForLines(const AffinePoints<Rank, Real>& points, int64_t q, int count,
-                            const Body& body) {
-  OutputPixel<Rank> at(points, q);
-  const int64_t width = points.size.side[Rank - 1].divisor();
-  for (int i = 0; i < count;) {
-    const int here = static_cast<int>(Smaller(width - at.pixel[0], count - i));
-    body(at, i, here);
-    i += here;
-    if (i < count) at.NextLine(points);
-  }
-}
-
 // What a vector writes beyond the end of a line is overwritten by the next line.
 template <int Rank, typename Real>
 TF_STN_INLINE void ReadPoints(const AffinePoints<Rank, Real>& points, int64_t n, int64_t q,
                               int count, int at, Real* const (&to)[Rank]) {
-  ForLines(points, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
-    const OutputLine<Rank, Real> line(ItemOf(points, n, first.item), first.pixel);
+  ForLines(points.size, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
+    const OutputLine<Rank, Real> line(ItemOf(points, n, first.output), first.pixel);
     line.Write(first.pixel[0], here, at + begin, to);
   });
 }
@@ -194,7 +237,7 @@ class ItemSum<AffinePoints<Rank, Real>> {
 
   TF_STN_INLINE void Add(const Points& points, int64_t, int64_t q, int count,
                          CoordinatesOut<Points> grads) {
-    ForLines(points, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
+    ForLines(points.size, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
       AddLine(first.pixel, begin, here, grads);
     });
   }
@@ -345,17 +388,17 @@ TF_STN_INLINE void ForPointsInside(const AffinePoints<Rank, Real>& points, const
                                    const Outside& outside) {
   const int64_t width = points.size.side[Rank - 1].divisor();
   if (width <= kBlockPoints) return inside(begin, end);
-  OutputPixel<Rank> at(points, begin);
+  OutputPixel<Rank> at(points.size, begin);
   while (begin < end) {
     const int64_t start = begin - at.pixel[0], until = Smaller(end, start + width);
-    const OutputLine<Rank, Real> line(ItemOf(points, n, at.item), at.pixel);
+    const OutputLine<Rank, Real> line(ItemOf(points, n, at.output), at.pixel);
     Columns columns{at.pixel[0], until - start};
     reach.RestrictLine(line, &columns);
     if (begin < start + columns.begin) outside(begin, start + columns.begin);
     if (columns.begin < columns.end) inside(start + columns.begin, start + columns.end);
     if (start + columns.end < until) outside(start + columns.end, until);
     begin = until;
-    if (begin < end) at.NextLine(points);
+    if (begin < end) at.NextLine(points.size);
   }
 }
 
@@ -435,7 +478,7 @@ class BandPoints<AffinePoints<Rank, Real>> {
       : points_(points),
         reach_(reach),
         image_(band.image),
-        at_(points, 0),
+        at_(points.size, 0),
         left_(points_per_image) {
     FindColumns();
   }
@@ -464,7 +507,7 @@ class BandPoints<AffinePoints<Rank, Real>> {
   }
 
   TF_STN_INLINE OutputLine<Rank, Real> Line() const {
-    return OutputLine<Rank, Real>(ItemOf(points_, image_, at_.item), at_.pixel);
+    return OutputLine<Rank, Real>(ItemOf(points_, image_, at_.output), at_.pixel);
   }
 
   // Goes on to a line that has columns left, or returns false.
@@ -474,7 +517,7 @@ class BandPoints<AffinePoints<Rank, Real>> {
       if (left_ <= width) return false;
       left_ -= width;
       start_ += width;
-      at_.NextLine(points_);
+      at_.NextLine(points_.size);
       FindColumns();
     }
     return true;
