@@ -49,6 +49,7 @@ SOURCES = [
     "cc/kernels/resampler_kernels.cc",
     "cc/ops/affine_resampler_ops.cc",
     "cc/ops/displacement_resampler_ops.cc",
+    "cc/ops/projective_resampler_ops.cc",
     "cc/ops/resampler_ops.cc",
 ]
 # Compiled once for each instruction set.

@@ -48,18 +48,17 @@ def parameters_of(corners: tf.Tensor, size: tuple[int, ...]) -> tf.Tensor:
 
 def make_scene(photo: tf.Tensor, table: tf.Tensor, corners: np.ndarray) -> tf.Tensor:
     """Returns the table with the photo on it."""
-    size, photo_size = (tuple(image.shape[1:3]) for image in (table, photo))
+    size = tuple(table.shape[1:3])
     to_photo = PROJECTIVE.inverse(parameters_of(corners, size))
-    warp = PROJECTIVE.warp(to_photo, size, photo_size, align_corners=False)
     opaque = tf.concat([photo, tf.ones_like(photo[..., :1])], axis=-1)
-    sampled = tf_stn.resampler(opaque, warp)  # Both fade at the edge.
+    sampled = straighten(opaque, to_photo, size)  # Both fade at the edge.
     return sampled[..., :3] + (1 - sampled[..., 3:]) * table
 
 
 def straighten(scene: tf.Tensor, parameters: tf.Tensor, size: tuple[int, ...]) -> tf.Tensor:
     """Returns what a homography from an output of that size has in the scene."""
-    warp = PROJECTIVE.warp(parameters, size, tuple(scene.shape[1:3]), align_corners=False)
-    return tf_stn.resampler(scene, warp)
+    matrix = PROJECTIVE.matrix(parameters)
+    return tf_stn.projective_resampler(scene, matrix, size, align_corners=False)
 
 
 def loss(

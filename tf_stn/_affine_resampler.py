@@ -8,7 +8,7 @@ from tf_stn._implementation import is_portable
 from tf_stn._library import ops
 from tf_stn._observing import note
 from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
-from tf_stn._sizes import Sides, Size, image_size, static_shape, with_spatial_rank
+from tf_stn._sizes import Size, image_size, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
 
 
@@ -89,7 +89,9 @@ def affine_resampler(
         fill = to_fill(fill_value, data, padding)
         modes = {"interpolation": interpolation, "padding": padding}
         if is_portable():
-            output = _portable_affine_resampler(data, matrix, size, fill, modes)
+            # What the op does, with a grid in memory.
+            _shapes.check_matrix_resampler(data, matrix, size, is_projective=False)
+            output = _portable.resampler(data, map_pixels(matrix, size, rank), fill, **modes)
         else:
             output = ops.tf_stn_affine_resampler(
                 data, matrix, tf.cast(size, tf.int32), fill, **modes
@@ -102,18 +104,3 @@ def affine_resampler(
             is_straight=True,
         )
         return output
-
-
-def _portable_affine_resampler(
-    data: tf.Tensor,
-    matrix: tf.Tensor,
-    size: Sides,
-    fill: list[tf.Tensor],
-    modes: dict[str, str],
-) -> tf.Tensor:
-    """Does what the op `TfStn>AffineResampler` does, with a grid in memory."""
-    shape = static_shape(data)
-    known_size = None if tf.is_tensor(size) else size
-    _shapes.check(_shapes.affine_resampler_error(shape, static_shape(matrix), known_size))
-    rank = len(shape or ()) - 2
-    return _portable.resampler(data, map_pixels(matrix, size, rank), fill, **modes)

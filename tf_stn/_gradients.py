@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_stn._grids import map_pixels, pixel_axes
+from tf_stn._grids import bounded_denominator, map_pixels, pixel_axes
 from tf_stn._library import ops
 from tf_stn._resampler import coordinate_type
 
@@ -170,11 +170,10 @@ def _resampler(family: _Family, op: tf.Operation, grad_output: tf.Tensor) -> Ten
     return _keep_needed(op, gradients)
 
 
-@_register("TfStn>AffineResampler")
-def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
+def _matrix_resampler(name: str, op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     data, matrix, output_size, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    grad_data, grad_matrix = ops.tf_stn_affine_resampler_grad(
+    grad_data, grad_matrix = getattr(ops, f"tf_stn_{name}_grad")(
         data,
         matrix,
         grad_output,
@@ -185,7 +184,8 @@ def _affine_resampler(op: tf.Operation, grad_output: tf.Tensor) -> Tensors:
     )
     gradients = [grad_data, grad_matrix, None]
     if fill and 3 not in unneeded:
-        inside = ops.tf_stn_affine_resampler(_image_of_ones(data), matrix, output_size, [], **modes)
+        sample = getattr(ops, f"tf_stn_{name}")
+        inside = sample(_image_of_ones(data), matrix, output_size, [], **modes)
         outside = _weight_outside(inside, is_derivative=False)
         gradients.append(_sum_to_channels(grad_output, outside))
     return _keep_needed(op, gradients)
@@ -357,38 +357,94 @@ for _family in (WARPS, DISPLACEMENTS):
     _register(_name + "GradGrad")(functools.partial(_resampler_grad_grad, _family))
 
 
-@_register("TfStn>AffineResamplerGrad")
-def _affine_resampler_grad(
-    op: tf.Operation, grad_grad_data: tf.Tensor, grad_grad_matrix: tf.Tensor
+def _matrix_resampler_grad(
+    map_type: type["_AffineMap"] | type["_ProjectiveMap"],
+    op: tf.Operation,
+    grad_grad_data: tf.Tensor,
+    grad_grad_matrix: tf.Tensor,
 ) -> Tensors:
+    """Returns the gradients of second order, by those at the points of a grid."""
     data, matrix, grad_output, *fill = op.inputs
     unneeded, modes = _unneeded(op), _modes(op)
-    rank = _rank_of(data, matrix[..., -1])
-    size = tf.shape(grad_output)[-1 - rank : -1]
-    # Points are affine in the matrix, so their direction is mapped as they are.
-    warp = map_pixels(matrix, size, rank)
-    grad_grad_warp = grad_grad_matrix
-    if _is_present(grad_grad_matrix):
-        grad_grad_warp = map_pixels(grad_grad_matrix, size, rank)
+    rank = _rank_of(data, matrix[..., 0, :-1])
+    mapped = map_type(matrix, tf.shape(grad_output)[-1 - rank : -1], rank)
+    is_moved = _is_present(grad_grad_matrix)
+    direction = mapped.direction(grad_grad_matrix) if is_moved else grad_grad_matrix
     gradients = WARPS.grad_grad(
         data,
-        warp,
+        mapped.warp,
         grad_output,
         grad_grad_data,
-        grad_grad_warp,
+        direction,
         fill,
         wanted=[i not in unneeded for i in range(3)],
         **modes,
     )
     if 1 not in unneeded:
-        gradients[1] = _sum_to_matrix(gradients[1], size, rank)
+        gradients[1] = mapped.gradient(gradients[1])
+        # How points move depends on a projective matrix.
+        if is_moved and isinstance(mapped, _ProjectiveMap):
+            _, grad_warp = WARPS.grad(data, mapped.warp, grad_output, fill, of_data=False, **modes)
+            gradients[1] += mapped.gradient_of_direction(grad_grad_matrix, grad_warp)
     if fill and 3 not in unneeded:
         gradients.append(
             _second_order_of_fill(
-                WARPS, data, warp, grad_output, grad_grad_warp, fill[0], modes, ()
+                WARPS, data, mapped.warp, grad_output, direction, fill[0], modes, ()
             )
         )
     return _keep_needed(op, gradients)
+
+
+class _AffineMap:
+    """The pixels of an output, mapped by affine matrices, and how they move with these."""
+
+    def __init__(self, matrix: tf.Tensor, size: tf.Tensor, rank: int) -> None:
+        self.size, self.rank = size, rank
+        self.warp = map_pixels(matrix, size, rank)
+
+    def direction(self, tangent: tf.Tensor) -> tf.Tensor:
+        """Returns how the points move where the matrices move along `tangent`."""
+        return map_pixels(tangent, self.size, self.rank)
+
+    def gradient(self, grad_warp: tf.Tensor) -> tf.Tensor:
+        """Returns the gradient in the matrices."""
+        return _sum_to_matrix(grad_warp, self.size, self.rank)
+
+
+class _ProjectiveMap:
+    """The same by projective matrices: `warp = u / w`, where `(u, w)` are the mapped pixels."""
+
+    def __init__(self, matrix: tf.Tensor, size: tf.Tensor, rank: int) -> None:
+        self.size, self.rank = size, rank
+        mapped = map_pixels(matrix, size, rank)
+        self.denominator, is_small = bounded_denominator(mapped)
+        self.warp = mapped[..., :-1] / self.denominator
+        # What moves with the denominator: not a point at infinity, whose is limited.
+        self.moves = tf.cast(~is_small, matrix.dtype)
+
+    def direction(self, tangent: tf.Tensor) -> tf.Tensor:
+        moved = map_pixels(tangent, self.size, self.rank)
+        return (moved[..., :-1] - self.warp * (self.moves * moved[..., -1:])) / self.denominator
+
+    def gradient(self, grad_warp: tf.Tensor) -> tf.Tensor:
+        product = tf.reduce_sum(grad_warp * self.warp, axis=-1, keepdims=True)
+        return self._sum(grad_warp, -product)
+
+    def gradient_of_direction(self, tangent: tf.Tensor, grad_warp: tf.Tensor) -> tf.Tensor:
+        """Returns the gradient of `<direction(tangent), grad_warp>` in the matrices."""
+        moved = map_pixels(tangent, self.size, self.rank)
+        along_denominator = self.moves * moved[..., -1:] / self.denominator
+        product = tf.reduce_sum(
+            grad_warp * (2 * self.warp * along_denominator - moved[..., :-1] / self.denominator),
+            axis=-1,
+            keepdims=True,
+        )
+        return self._sum(-grad_warp * along_denominator, product)
+
+    def _sum(self, of_numerators: tf.Tensor, of_denominator: tf.Tensor) -> tf.Tensor:
+        """Returns the gradient in the matrices, given that in `(u, w)` times `w`."""
+        both = tf.concat([of_numerators, self.moves * of_denominator], axis=-1)
+        return _sum_to_matrix(both / self.denominator, self.size, self.rank)
 
 
 def _sum_to_matrix(grad_warp: tf.Tensor, size: Any, rank: int) -> tf.Tensor:
@@ -397,3 +453,9 @@ def _sum_to_matrix(grad_warp: tf.Tensor, size: Any, rank: int) -> tf.Tensor:
     spatial = list(range(-1 - rank, -1))
     columns = [tf.reduce_sum(grad_warp * pixel[..., None], axis=spatial) for pixel in pixels]
     return tf.stack(columns, axis=-1)
+
+
+for _name, _map in (("affine_resampler", _AffineMap), ("projective_resampler", _ProjectiveMap)):
+    _op = "TfStn>" + _name.title().replace("_", "")
+    _register(_op)(functools.partial(_matrix_resampler, _name))
+    _register(_op + "Grad")(functools.partial(_matrix_resampler_grad, _map))

@@ -319,13 +319,18 @@ def displaced_pixels(displacement: tf.Tensor, rank: int) -> tf.Tensor:
 SMALLEST_DENOMINATOR = 1e-6
 
 
-def divide_homogeneous(points: tf.Tensor) -> tf.Tensor:
-    """Returns the points of homogeneous coordinates, `[..., rank + 1]`; never NaN at infinity."""
+def bounded_denominator(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the last of homogeneous coordinates, not too near to zero, and where it was."""
     denominator = points[..., -1:]
     smallest = tf.constant(SMALLEST_DENOMINATOR, points.dtype)
     signed = tf.where(denominator < 0, -smallest, smallest)
     is_small = tf.abs(denominator) < smallest
-    return points[..., :-1] / tf.where(is_small, signed, denominator)
+    return tf.where(is_small, signed, denominator), is_small
+
+
+def divide_homogeneous(points: tf.Tensor) -> tf.Tensor:
+    """Returns the points of homogeneous coordinates, `[..., rank + 1]`; never NaN at infinity."""
+    return points[..., :-1] / bounded_denominator(points)[0]
 
 
 def projective_grid(matrices: tf.Tensor, output_size: Sides, rank: int) -> tf.Tensor:

@@ -14,7 +14,7 @@ from tf2onnx import tfonnx, utils
 from tf2onnx.handler import tf_op
 
 from tf_stn import _portable
-from tf_stn._grids import displaced_pixels, map_pixels
+from tf_stn._grids import displaced_pixels, map_pixels, projective_grid
 
 # By interpolation, names up to opset 19 and from opset 20 on.
 _MODES = {
@@ -307,14 +307,26 @@ class _Resampler:
         _replace(graph, node, [_insert_sample(graph, node, data, warp, fill)])
 
 
+def _replace_mapped(graph: Any, node: Any, grid: Callable[..., tf.Tensor]) -> None:
+    """Converts a sample at the pixels of an output, mapped by matrices."""
+    data, matrix, size, *fill = node.input
+    rank = _rank(graph, data, matrix)
+    (warp,) = _insert(graph, lambda m, s: grid(m, s, rank), [matrix, size])
+    _replace(graph, node, [_insert_sample(graph, node, data, warp, fill)])
+
+
 @tf_op("TfStn>AffineResampler")
 class _AffineResampler:
     @classmethod
     def version_1(cls, graph: Any, node: Any, **_: Any) -> None:
-        data, matrix, size, *fill = node.input
-        rank = _rank(graph, data, matrix)
-        (warp,) = _insert(graph, lambda m, s: map_pixels(m, s, rank), [matrix, size])
-        _replace(graph, node, [_insert_sample(graph, node, data, warp, fill)])
+        _replace_mapped(graph, node, map_pixels)
+
+
+@tf_op("TfStn>ProjectiveResampler")
+class _ProjectiveResampler:
+    @classmethod
+    def version_1(cls, graph: Any, node: Any, **_: Any) -> None:
+        _replace_mapped(graph, node, projective_grid)
 
 
 @tf_op("TfStn>DisplacementResampler")

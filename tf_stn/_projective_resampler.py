@@ -2,9 +2,12 @@
 
 import tensorflow as tf
 
+from tf_stn import _portable, _shapes
 from tf_stn._grids import projective_grid, to_pixel_units
+from tf_stn._implementation import is_portable
+from tf_stn._library import ops
 from tf_stn._observing import note
-from tf_stn._resampler import check_modes, coordinate_type, sample, to_coordinates, to_data
+from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
 from tf_stn._sizes import Size, image_size, received_shape, static_shape, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -35,7 +38,8 @@ def projective_resampler(
 ) -> tf.Tensor:
     """Samples each image or volume under its projective transformation, a homography.
 
-    Output point `(x, y)` shows the input at `(u / w, v / w)`, `(u, v, w) = matrix (x, y, 1)ᵀ`.
+    Output point `(x, y)` shows the input at `(u / w, v / w)`, `(u, v, w) = matrix (x, y, 1)ᵀ`. The
+    points are computed where they are used: neither a grid nor its gradient is ever stored.
 
     >>> image = tf.reshape([0., 10., 20., 30.], [1, 1, 4, 1])
     >>> closer = tf.constant([[[0.5, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]])
@@ -64,7 +68,9 @@ def projective_resampler(
 
     Gradients:
       `data`, `fill_value`: as in `resampler`. `matrix`: exact, and finite where points lie at
-      infinity. Differentiable to any order.
+      infinity; summed over all points in a fixed order, without the rounding of a float32 sum.
+      Only the gradients that somebody needs are computed. They are differentiable in turn, to any
+      order; gradients of gradients do store the grid.
 
     Raises:
       TypeError: `data`, `matrix` or `fill_value` is of another type.
@@ -88,7 +94,21 @@ def projective_resampler(
         input_size = image_size("data", data, rank)
         output_size = input_size if output_size is None else output_size
         pixels, size = to_pixel_units(matrix, rank, output_size, input_size, align_corners, units)
-        warp = projective_grid(pixels, size, rank)
-        data, warp, output = sample(data, warp, interpolation, padding, fill_value)
-        note("projective_resampler", data, lambda: warp, output, is_straight=True)
+        fill = to_fill(fill_value, data, padding)
+        modes = {"interpolation": interpolation, "padding": padding}
+        if is_portable():
+            # What the op does, with a grid in memory.
+            _shapes.check_matrix_resampler(data, pixels, size, is_projective=True)
+            output = _portable.resampler(data, projective_grid(pixels, size, rank), fill, **modes)
+        else:
+            output = ops.tf_stn_projective_resampler(
+                data, pixels, tf.cast(size, tf.int32), fill, **modes
+            )
+        note(
+            "projective_resampler",
+            data,
+            lambda: projective_grid(pixels, size, rank),
+            output,
+            is_straight=True,
+        )
         return output

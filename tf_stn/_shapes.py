@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_stn._sizes import IMAGES, static_shape
+from tf_stn._sizes import IMAGES, Sides, static_shape
 
 # Of a tensor, as far as it is known.
 Shape = Sequence[int | None] | None
@@ -21,7 +21,8 @@ _POINTS = {
     },
 }
 _WARPS = _POINTS["warp"]
-_MATRICES = {2: "[batch, ..., 2, 3]", 3: "[batch, ..., 3, 4]"}
+_AFFINE = {2: "[batch, ..., 2, 3]", 3: "[batch, ..., 3, 4]"}
+_PROJECTIVE = {2: "[batch, ..., 3, 3]", 3: "[batch, ..., 4, 4]"}
 
 
 def _shown(shape: Shape) -> str:
@@ -81,7 +82,7 @@ def resampler_error(data: Shape, points: Shape, argument: str = "warp") -> str:
     return _pixels_error(data, f"`{argument}` has points", _received(data, argument, points))
 
 
-def affine_resampler_error(data: Shape, matrix: Shape, size: Shape) -> str:
+def _matrix_resampler_error(data: Shape, matrix: Shape, size: Shape, is_projective: bool) -> str:
     """Returns what is wrong with the shapes of images, matrices and the output, or ""."""
     if data is not None and len(data) not in (4, 5):
         return _wrong("data", IMAGES, None, data)
@@ -89,9 +90,10 @@ def affine_resampler_error(data: Shape, matrix: Shape, size: Shape) -> str:
     if matrix is not None:
         ranks = (rank,) if rank else (2, 3)
         if len(matrix) < 3 or not any(
-            _can_be_equal(matrix[-2], r) and _can_be_equal(matrix[-1], r + 1) for r in ranks
+            _can_be_equal(matrix[-2], r + is_projective) and _can_be_equal(matrix[-1], r + 1)
+            for r in ranks
         ):
-            return _wrong("matrix", _MATRICES, rank, matrix)
+            return _wrong("matrix", _PROJECTIVE if is_projective else _AFFINE, rank, matrix)
     if data is None:
         return ""
     error = _batch_error(data, "matrix", matrix)
@@ -110,6 +112,15 @@ def check(error: str) -> None:
     if tf.executing_eagerly():
         raise tf.errors.InvalidArgumentError(None, None, error)
     raise ValueError(error)
+
+
+def check_matrix_resampler(
+    data: tf.Tensor, matrix: tf.Tensor, size: Sides, is_projective: bool
+) -> None:
+    """Raises what the op that samples at the pixels of an output, mapped by matrices, does."""
+    known_size = None if tf.is_tensor(size) else size
+    shapes = static_shape(data), static_shape(matrix), known_size
+    check(_matrix_resampler_error(*shapes, is_projective))
 
 
 def checked_late(data: tf.Tensor, warp: tf.Tensor, rank: int) -> tf.Tensor:

@@ -22,7 +22,7 @@ from tf_stn import _library
 # What an input or output is shaped like. A size and a `fill_value` have no batch axis.
 _IMAGES, _POINTS, _OUTPUT, _NO_BATCH = "images", "points", "output", "no batch"
 # Inputs, without the optional `fill_value` that is the last one of all ops, and outputs.
-_STORED_POINTS = {
+_OF_POINTS = {
     "": ([_IMAGES, _POINTS], [_OUTPUT]),
     "_grad": ([_IMAGES, _POINTS, _OUTPUT], [_IMAGES, _POINTS]),
     "_grad_grad": (
@@ -31,10 +31,12 @@ _STORED_POINTS = {
     ),
 }
 _OPS = {
-    **{f"resampler{suffix}": tensors for suffix, tensors in _STORED_POINTS.items()},
-    **{f"displacement_resampler{suffix}": tensors for suffix, tensors in _STORED_POINTS.items()},
+    **{f"resampler{suffix}": tensors for suffix, tensors in _OF_POINTS.items()},
+    **{f"displacement_resampler{suffix}": tensors for suffix, tensors in _OF_POINTS.items()},
     "affine_resampler": ([_IMAGES, _POINTS, _NO_BATCH], [_OUTPUT]),
-    "affine_resampler_grad": ([_IMAGES, _POINTS, _OUTPUT], [_IMAGES, _POINTS]),
+    "affine_resampler_grad": _OF_POINTS["_grad"],
+    "projective_resampler": ([_IMAGES, _POINTS, _NO_BATCH], [_OUTPUT]),
+    "projective_resampler_grad": _OF_POINTS["_grad"],
 }
 
 # A side of a tensor: an integer, or a tensor where it is known only when the graph runs.

@@ -276,8 +276,8 @@ def export(
     `fill_value` included: of images from opset 16 on, of volumes from opset 20 on except for
     `"cubic"`, which ONNX Runtime does not have. All others become what `tf_stn.portable` makes of
     them, from opset 13 on, which takes several times as long and many operators. So do gradients
-    of first order of `tf_stn.resampler`, of known sizes. Inside `with tf_stn.portable():` all
-    become that.
+    of first order of `tf_stn.resampler` and `tf_stn.displacement_resampler`, of known sizes. Inside
+    `with tf_stn.portable():` all become that.
 
     What it computes is what the model computes, except that
     - GridSample takes normalised coordinates, whose rounding moves a point by about 1e-7 of the

@@ -137,6 +137,8 @@ struct DisplacementInput : StoredInput<kDisplacement> {
   using StoredInput::StoredInput;
 };
 
+// Of the pixels of outputs, mapped by affine or projective matrices.
+template <bool kIsProjective>
 class MatrixInput {
  public:
   static constexpr char kName[] = "matrix";
@@ -144,7 +146,7 @@ class MatrixInput {
   static constexpr char kComputeAttribute[] = "compute_grad_matrix";
   static constexpr bool kHasSize = true;
   template <int Rank, typename Real>
-  using Source = AffinePoints<Rank, Real>;
+  using Source = MatrixPoints<Rank, Real>;
 
   MatrixInput(Operand data, Operand matrix) : data_(std::move(data)), matrix_(std::move(matrix)) {}
 
@@ -158,11 +160,13 @@ class MatrixInput {
     if (!error.empty()) return error;
     size_ = PartialShape(std::move(sides));
     error = CheckSize("output_size", size_);
-    return error.empty() ? CheckAffineResamplerShapes(data_.shape, matrix_.shape, size_) : error;
+    if (!error.empty()) return error;
+    return CheckMatrixResamplerShapes(kIsProjective, data_.shape, matrix_.shape, size_);
   }
 
   std::string CheckWithOutput(const PartialShape& output) {
-    std::string error = CheckAffineResamplerGradShapes(data_.shape, matrix_.shape, output);
+    std::string error =
+        CheckMatrixResamplerGradShapes(kIsProjective, data_.shape, matrix_.shape, output);
     if (!error.empty()) return error;
     const auto end = output.sizes().end() - 1;
     size_ = PartialShape(std::vector<int64_t>(end - SpatialRank(data_.shape), end));
@@ -178,11 +182,12 @@ class MatrixInput {
   }
 
   template <int Rank, typename Real>
-  AffinePoints<Rank, Real> Points(int64_t* points_per_image) const {
-    using Source = AffinePoints<Rank, Real>;
-    const int64_t stored = matrix_.count() / Source::kParameters;
+  MatrixPoints<Rank, Real> Points(int64_t* points_per_image) const {
+    MatrixPoints<Rank, Real> points{matrix_.As<Real>(), 0, 0, {}, kIsProjective};
+    const int64_t stored = matrix_.count() / points.parameters_per_item();
     const Batches batches = Batches::Of(data_.shape, matrix_.shape.size(0), stored);
-    Source points{matrix_.As<Real>(), batches.stored_per_image, stored, {}};
+    points.per_image = batches.stored_per_image;
+    points.stored = stored;
     // Where there are no points, a product of sides may overflow.
     bool is_empty = data_.count() == 0 || stored == 0;
     for (const int64_t side : size_.sizes()) is_empty = is_empty || side == 0;
@@ -197,6 +202,9 @@ class MatrixInput {
   Operand data_, matrix_;
   PartialShape size_;  // Of an output.
 };
+
+using AffineInput = MatrixInput<false>;
+using ProjectiveInput = MatrixInput<true>;
 
 // Returns what is wrong with orders of a derivative, or "".
 // REQUIRES: the shape of `data` has been checked.

@@ -228,23 +228,28 @@ inline std::string CheckSize(const std::string& argument, const PartialShape& si
   return "";
 }
 
-// Returns what is wrong with the inputs of the affine resampler, or "".
+// Returns what is wrong with the inputs of an op whose points are the pixels of outputs, mapped by
+// affine or projective matrices, or "".
 // `output_size` is (height, width) or (depth, height, width) as a shape.
-inline std::string CheckAffineResamplerShapes(const PartialShape& data, const PartialShape& matrix,
+inline std::string CheckMatrixResamplerShapes(bool is_projective, const PartialShape& data,
+                                              const PartialShape& matrix,
                                               const PartialShape& output_size) {
   std::string error = CheckData(data);
   if (!error.empty()) return error;
   const int64_t rank = SpatialRank(data);
   if (matrix.has_rank()) {
-    const auto ends_in = [&](int64_t rows) {
-      return CanBeEqual(rank, rows) && CanBeEqual(matrix.size(-2), rows) &&
-             CanBeEqual(matrix.size(-1), rows + 1);
+    const auto ends_in = [&](int64_t coordinates) {
+      return CanBeEqual(rank, coordinates) &&
+             CanBeEqual(matrix.size(-2), coordinates + (is_projective ? 1 : 0)) &&
+             CanBeEqual(matrix.size(-1), coordinates + 1);
     };
     if (matrix.rank() < 3 || !(ends_in(2) || ends_in(3))) {
+      const std::string of_images = is_projective ? "[batch, ..., 3, 3]" : "[batch, ..., 2, 3]";
+      const std::string of_volumes = is_projective ? "[batch, ..., 4, 4]" : "[batch, ..., 3, 4]";
       return WrongShape("matrix",
-                        rank == 2   ? "[batch, ..., 2, 3]"
-                        : rank == 3 ? "[batch, ..., 3, 4]"
-                                    : "[batch, ..., 2, 3] or [batch, ..., 3, 4]",
+                        rank == 2   ? of_images
+                        : rank == 3 ? of_volumes
+                                    : of_images + " or " + of_volumes,
                         matrix);
     }
   }
@@ -260,11 +265,11 @@ inline std::string CheckAffineResamplerShapes(const PartialShape& data, const Pa
                     : "";
 }
 
-// Returns what is wrong with the inputs of the affine resampler's gradient, or "".
-inline std::string CheckAffineResamplerGradShapes(const PartialShape& data,
+// The same for the op's gradient.
+inline std::string CheckMatrixResamplerGradShapes(bool is_projective, const PartialShape& data,
                                                   const PartialShape& matrix,
                                                   const PartialShape& grad_output) {
-  std::string error = CheckAffineResamplerShapes(data, matrix, PartialShape());
+  std::string error = CheckMatrixResamplerShapes(is_projective, data, matrix, PartialShape());
   if (!error.empty()) return error;
   if (!data.has_rank() || !grad_output.has_rank()) return "";
   const int rank = static_cast<int>(SpatialRank(data));
@@ -286,7 +291,7 @@ inline std::string CheckAffineResamplerGradShapes(const PartialShape& data,
   }
   std::vector<int64_t> size;
   for (int d = -1 - rank; d < -1; ++d) size.push_back(grad_output.size(d));
-  return CheckAffineResamplerShapes(data, matrix, PartialShape(size));
+  return CheckMatrixResamplerShapes(is_projective, data, matrix, PartialShape(size));
 }
 
 }  // namespace tf_stn

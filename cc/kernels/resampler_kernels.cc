@@ -1,7 +1,6 @@
 // The kernels of all ops: check, allocate, call the device.  One class for each kind of op, for
 // every input that says where the points are.
 
-#include <string_view>
 #include <type_traits>
 
 #include "absl/status/status.h"
@@ -28,7 +27,6 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
 constexpr char kResampler[] = "TfStn>Resampler";
-constexpr char kAffineResampler[] = "TfStn>AffineResampler";
 
 template <typename Device, typename Input, typename T>
 class SampleOp : public OpKernel {
@@ -153,14 +151,15 @@ class WrongTypeOp : public OpKernel {
 template <typename T>
 using OtherCoordinate = std::conditional_t<std::is_same_v<Coordinate<T>, float>, double, float>;
 
-// Registers a class for `op` on a device, for these types of pixels and points.
+// Registers a class for `op` on a device, for these types of pixels and points.  `has_size` is
+// whether the op is told the size of its output.
 template <typename Kernel, typename Device, typename Input, typename T, typename Real>
-void Register(const char* op) {
+void Register(const char* op, bool has_size) {
   tensorflow::KernelDefBuilder builder(op);
   builder.Device(Device::kName)
       .TypeConstraint("T", DataTypeOf<T>())
       .TypeConstraint(Input::kTypeAttribute, DataTypeOf<Real>());
-  if (std::string_view(op) == kAffineResampler) builder.HostMemory("output_size");
+  if (has_size) builder.HostMemory("output_size");
   tensorflow::kernel_factory::OpKernelRegistrar(
       builder.Build(), op,
       [](OpKernelConstruction* context) -> OpKernel* { return new Kernel(context); });
@@ -170,8 +169,10 @@ void Register(const char* op) {
 template <template <typename, typename, typename> typename Op, typename Device, typename Input,
           typename T>
 void RegisterBoth(const char* op) {
-  Register<Op<Device, Input, T>, Device, Input, T, Coordinate<T>>(op);
-  Register<WrongTypeOp<Input>, Device, Input, T, OtherCoordinate<T>>(op);
+  using Kernel = Op<Device, Input, T>;
+  const bool has_size = Input::kHasSize && std::is_same_v<Kernel, SampleOp<Device, Input, T>>;
+  Register<Kernel, Device, Input, T, Coordinate<T>>(op, has_size);
+  Register<WrongTypeOp<Input>, Device, Input, T, OtherCoordinate<T>>(op, has_size);
 }
 
 template <typename Device, typename T>
@@ -182,8 +183,10 @@ void RegisterType() {
   RegisterBoth<SampleOp, Device, DisplacementInput, T>("TfStn>DisplacementResampler");
   RegisterBoth<GradientOp, Device, DisplacementInput, T>("TfStn>DisplacementResamplerGrad");
   RegisterBoth<SecondOrderOp, Device, DisplacementInput, T>("TfStn>DisplacementResamplerGradGrad");
-  RegisterBoth<SampleOp, Device, MatrixInput, T>(kAffineResampler);
-  RegisterBoth<GradientOp, Device, MatrixInput, T>("TfStn>AffineResamplerGrad");
+  RegisterBoth<SampleOp, Device, AffineInput, T>("TfStn>AffineResampler");
+  RegisterBoth<GradientOp, Device, AffineInput, T>("TfStn>AffineResamplerGrad");
+  RegisterBoth<SampleOp, Device, ProjectiveInput, T>("TfStn>ProjectiveResampler");
+  RegisterBoth<GradientOp, Device, ProjectiveInput, T>("TfStn>ProjectiveResamplerGrad");
 }
 
 template <typename Device>

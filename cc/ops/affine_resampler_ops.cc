@@ -1,64 +1,8 @@
-#include <cstdint>
-#include <string>
-#include <vector>
-
-#include "absl/status/status.h"
-#include "cc/core/shapes.h"
 #include "cc/ops/attributes.h"
 #include "cc/ops/shape_functions.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/platform/errors.h"
 
 namespace tf_stn {
-namespace {
-
-using tensorflow::shape_inference::DimensionHandle;
-using tensorflow::shape_inference::InferenceContext;
-using tensorflow::shape_inference::ShapeHandle;
-
-// [B, H, W, C], [B, ..., 2, 3] and (h, w) give [B, ..., h, w, C]; volumes likewise.
-absl::Status AffineResamplerShape(InferenceContext* context) {
-  const ShapeHandle data = context->input(0), matrix = context->input(1);
-  const PartialShape data_shape = ToPartialShape(context, data);
-  TF_RETURN_IF_ERROR(StatusOf(CheckData(data_shape)));
-  TF_RETURN_IF_ERROR(StatusOf(CheckSizeShape(
-      "output_size", ToPartialShape(context, context->input(2)), SpatialRank(data_shape))));
-  if (const auto* size = context->input_tensor(2); size != nullptr) {
-    const auto* sides = static_cast<const int32_t*>(size->data());
-    TF_RETURN_IF_ERROR(StatusOf(CheckSize(
-        "output_size", PartialShape(std::vector<int64_t>(sides, sides + size->NumElements())))));
-  }
-  ShapeHandle output_size;
-  TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(2, &output_size));
-  TF_RETURN_IF_ERROR(StatusOf(CheckAffineResamplerShapes(
-      data_shape, ToPartialShape(context, matrix), ToPartialShape(context, output_size))));
-  TF_RETURN_IF_ERROR(CheckFill(context));
-  if (!data_shape.has_rank() || !context->RankKnown(matrix)) {
-    context->set_output(0, context->UnknownShape());
-    return absl::OkStatus();
-  }
-  const int rank = data_shape.rank() - 2;
-  TF_RETURN_IF_ERROR(context->WithRank(output_size, rank, &output_size));
-  std::vector<DimensionHandle> sizes = {BroadcastBatch(context, data, matrix)};
-  for (int d = 1; d + 2 < context->Rank(matrix); ++d) sizes.push_back(context->Dim(matrix, d));
-  for (int d = 0; d < rank; ++d) sizes.push_back(context->Dim(output_size, d));
-  sizes.push_back(context->Dim(data, -1));
-  context->set_output(0, context->MakeShape(sizes));
-  return absl::OkStatus();
-}
-
-// Each gradient has the shape of its input, or [0] if it was not asked for.
-absl::Status AffineResamplerGradShape(InferenceContext* context) {
-  TF_RETURN_IF_ERROR(StatusOf(CheckAffineResamplerGradShapes(
-      ToPartialShape(context, context->input(0)), ToPartialShape(context, context->input(1)),
-      ToPartialShape(context, context->input(2)))));
-  TF_RETURN_IF_ERROR(CheckFill(context));
-  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
-  return SetGradientShape(context, 1, "compute_grad_matrix");
-}
-
-}  // namespace
 
 REGISTER_OP("TfStn>AffineResampler")
     .Input("data: T")
@@ -71,7 +15,7 @@ REGISTER_OP("TfStn>AffineResampler")
     .Attr(InterpolationAttribute())
     .Attr(PaddingAttribute())
     .Attr("num_fill: int >= 0 = 0")
-    .SetShapeFn(AffineResamplerShape)
+    .SetShapeFn(MatrixResamplerShape<false>)
     .Doc(R"doc(
 Samples images or volumes at the points of an affine grid that is never stored.
 
@@ -118,7 +62,7 @@ REGISTER_OP("TfStn>AffineResamplerGrad")
     .Attr("num_fill: int >= 0 = 0")
     .Attr("compute_grad_data: bool = true")
     .Attr("compute_grad_matrix: bool = true")
-    .SetShapeFn(AffineResamplerGradShape)
+    .SetShapeFn(MatrixResamplerGradShape<false>)
     .Doc(R"doc(
 Computes the gradients of `TfStn>AffineResampler`.
 

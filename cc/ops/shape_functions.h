@@ -121,6 +121,54 @@ absl::Status ResamplerGradGradShape(tensorflow::shape_inference::InferenceContex
   return SetGradientShape(context, 2, "compute_grad_grad_output");
 }
 
+// The functions of ops whose points are mapped by matrices.
+
+// [B, H, W, C], [B, ..., 2, 3] or [B, ..., 3, 3], and (h, w) give [B, ..., h, w, C]; volumes
+// likewise.
+template <bool kIsProjective>
+absl::Status MatrixResamplerShape(tensorflow::shape_inference::InferenceContext* context) {
+  const auto data = context->input(0), matrix = context->input(1);
+  const PartialShape data_shape = ToPartialShape(context, data);
+  TF_RETURN_IF_ERROR(StatusOf(CheckData(data_shape)));
+  TF_RETURN_IF_ERROR(StatusOf(CheckSizeShape(
+      "output_size", ToPartialShape(context, context->input(2)), SpatialRank(data_shape))));
+  if (const auto* size = context->input_tensor(2); size != nullptr) {
+    const auto* sides = static_cast<const int32_t*>(size->data());
+    TF_RETURN_IF_ERROR(StatusOf(CheckSize(
+        "output_size", PartialShape(std::vector<int64_t>(sides, sides + size->NumElements())))));
+  }
+  tensorflow::shape_inference::ShapeHandle output_size;
+  TF_RETURN_IF_ERROR(context->MakeShapeFromShapeTensor(2, &output_size));
+  TF_RETURN_IF_ERROR(StatusOf(CheckMatrixResamplerShapes(kIsProjective, data_shape,
+                                                         ToPartialShape(context, matrix),
+                                                         ToPartialShape(context, output_size))));
+  TF_RETURN_IF_ERROR(CheckFill(context));
+  if (!data_shape.has_rank() || !context->RankKnown(matrix)) {
+    context->set_output(0, context->UnknownShape());
+    return absl::OkStatus();
+  }
+  const int rank = data_shape.rank() - 2;
+  TF_RETURN_IF_ERROR(context->WithRank(output_size, rank, &output_size));
+  std::vector<tensorflow::shape_inference::DimensionHandle> sizes = {
+      BroadcastBatch(context, data, matrix)};
+  for (int d = 1; d + 2 < context->Rank(matrix); ++d) sizes.push_back(context->Dim(matrix, d));
+  for (int d = 0; d < rank; ++d) sizes.push_back(context->Dim(output_size, d));
+  sizes.push_back(context->Dim(data, -1));
+  context->set_output(0, context->MakeShape(sizes));
+  return absl::OkStatus();
+}
+
+// Each gradient has the shape of its input, or [0] if it was not asked for.
+template <bool kIsProjective>
+absl::Status MatrixResamplerGradShape(tensorflow::shape_inference::InferenceContext* context) {
+  TF_RETURN_IF_ERROR(StatusOf(CheckMatrixResamplerGradShapes(
+      kIsProjective, ToPartialShape(context, context->input(0)),
+      ToPartialShape(context, context->input(1)), ToPartialShape(context, context->input(2)))));
+  TF_RETURN_IF_ERROR(CheckFill(context));
+  TF_RETURN_IF_ERROR(SetGradientShape(context, 0, "compute_grad_data"));
+  return SetGradientShape(context, 1, "compute_grad_matrix");
+}
+
 }  // namespace tf_stn
 
 #endif  // TF_STN_CC_OPS_SHAPE_FUNCTIONS_H_

@@ -300,8 +300,10 @@ bool RegisterAll() {
   Register<CompiledSampleOp<DisplacementInput>>("TfStn>DisplacementResampler", false);
   Register<CompiledGradientOp<DisplacementInput>>("TfStn>DisplacementResamplerGrad", false);
   Register<CompiledSecondOrderOp<DisplacementInput>>("TfStn>DisplacementResamplerGradGrad", false);
-  Register<CompiledSampleOp<MatrixInput>>(kAffineResampler, true);
-  Register<CompiledGradientOp<MatrixInput>>("TfStn>AffineResamplerGrad", false);
+  Register<CompiledSampleOp<AffineInput>>(kAffineResampler, true);
+  Register<CompiledGradientOp<AffineInput>>("TfStn>AffineResamplerGrad", false);
+  Register<CompiledSampleOp<ProjectiveInput>>("TfStn>ProjectiveResampler", true);
+  Register<CompiledGradientOp<ProjectiveInput>>("TfStn>ProjectiveResamplerGrad", false);
   return true;
 }
 

@@ -196,7 +196,8 @@ template <typename Device>
 bool RegisterHandlers(const char* platform) {
   RegisterFamily<Device, WarpInput>(platform);
   RegisterFamily<Device, DisplacementInput>(platform);
-  RegisterFamily<Device, MatrixInput>(platform);
+  RegisterFamily<Device, AffineInput>(platform);
+  RegisterFamily<Device, ProjectiveInput>(platform);
   return true;
 }
 

@@ -30,9 +30,15 @@ struct Targets<DisplacementInput> {
 };
 
 template <>
-struct Targets<MatrixInput> {
+struct Targets<AffineInput> {
   static constexpr char kSample[] = "tf_stn.affine_resampler";
   static constexpr char kGradient[] = "tf_stn.affine_resampler_grad";
+};
+
+template <>
+struct Targets<ProjectiveInput> {
+  static constexpr char kSample[] = "tf_stn.projective_resampler";
+  static constexpr char kGradient[] = "tf_stn.projective_resampler_grad";
 };
 
 // Attributes: names of modes, three orders of derivatives, and whether a GPU's gradients must have

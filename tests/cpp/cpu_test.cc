@@ -135,15 +135,17 @@ class Runner {
                                Memory<T>(problem_.data.size(), problem_.c.shift)};
     const auto call = MakeCall<CallType>(&results);
     const Memory<Real> sums(problem_.data.size(), problem_.c.shift);
-    item_sums_.assign(static_cast<size_t>(problem_.parameters.size()), 0);
+    item_sums_.assign(static_cast<size_t>(problem_.points.stored * Points::kParameters), 0);
     if (at_once) {
       BothAtOnce(call, loops, sums);
     } else {
       OfPoints(call, loops, in_parts);
       OfData(call, loops, in_parts, sums);
     }
-    for (size_t i = 0; !Points::kIsStored && i < item_sums_.size(); ++i) {
-      results.grad_points[static_cast<int64_t>(i)] = static_cast<Real>(item_sums_[i]);
+    const int of_item = problem_.points.parameters_per_item();
+    for (int64_t i = 0; !Points::kIsStored && i < results.grad_points.size(); ++i) {
+      const int64_t item = i / of_item, in_sums = item * Points::kParameters + i % of_item;
+      results.grad_points[i] = static_cast<Real>(item_sums_[static_cast<size_t>(in_sums)]);
     }
     loops_.round(sums.data(), sums.size(), results.grad_data.data());
     return results;
@@ -289,6 +291,25 @@ struct Scales {
   double samples, data, points;
 };
 
+// Returns how much larger a gradient in the numbers of matrices may be than one in points, since
+// these are divided.
+template <typename Points, typename T>
+double Stretch(const Problem<Points, T>& problem) {
+  double most = 1;
+  if constexpr (!Points::kIsStored) {
+    const double grad_point[] = {1, 1, 1};
+    for (int64_t q = 0; q < problem.points.stored * problem.points.points_per_item(); ++q) {
+      const int64_t item = q / problem.points.points_per_item();
+      double size = 0;
+      problem.points.Pull(problem.parameters.data() + item * problem.points.parameters_per_item(),
+                          q % problem.points.points_per_item(), grad_point,
+                          [&](int, double pulled) { size = std::max(size, std::abs(pulled)); });
+      if (std::isfinite(size)) most = std::max(most, size);
+    }
+  }
+  return most;
+}
+
 template <typename Points, typename T>
 Scales ScalesOf(const Problem<Points, T>& problem) {
   const auto channels = static_cast<double>(std::max<int64_t>(problem.c.channels, 1));
@@ -297,7 +318,10 @@ Scales ScalesOf(const Problem<Points, T>& problem) {
   // Weights of cubic interpolation and their derivatives are greater than one.
   const double size = TapsOf(problem.c.modes.interpolation) > 2 ? 30 : 1;
   const double side = static_cast<double>(std::max(problem.c.rows, problem.c.columns));
-  const double sums = Points::kIsStored ? 1 : side * std::sqrt(points) * 4;
+  const bool is_divided =
+      !Points::kIsStored && problem.points.parameters_per_item() == Points::kParameters;
+  const double sums =
+      (Points::kIsStored ? 1 : side * std::sqrt(points) * 4) * (is_divided ? Stretch(problem) : 1);
   return {4 * size, size * std::max(points, 1.0), 4 * size * sums * channels * images};
 }
 
@@ -366,7 +390,7 @@ template <typename Points, typename T>
 void CheckPointsAndType(const Case& c) {
   const Problem<Points, T> problem(c);
   const std::string name =
-      std::string(kTypeName<T>) + (Points::kIsStored ? " warp " : " affine ") + NameOf(c);
+      std::string(kTypeName<T>) + (Points::kIsStored ? " warp " : " matrix ") + NameOf(c);
   CheckKind<LoopKind::kBilinear>(problem, name);
   // Beside an infinite pixel, how many times it is read makes a difference.
   if (!c.odd_values) CheckKind<LoopKind::kSeparable>(problem, name);
@@ -377,7 +401,7 @@ void CheckType(const Case& c) {
   CheckPointsAndType<WarpPoints<Rank, Coordinate<T>>, T>(c);
   // Its matrices are for coordinates of any place.
   if (c.place == Place::kCentres || (Rank == 3 && c.place == Place::kInside)) return;
-  CheckPointsAndType<AffinePoints<Rank, Coordinate<T>>, T>(c);
+  CheckPointsAndType<MatrixPoints<Rank, Coordinate<T>>, T>(c);
 }
 
 template <typename T>
@@ -521,9 +545,9 @@ TEST(CancellingTermsOfCoordinates) {
     c.rows = 2;
     c.columns = 300;
     c.place = Place::kCancelling;
-    CheckPointsAndType<AffinePoints<2, float>, Half>(c);
-    CheckPointsAndType<AffinePoints<2, Float>, Float>(c);
-    CheckPointsAndType<AffinePoints<2, double>, double>(c);
+    CheckPointsAndType<MatrixPoints<2, float>, Half>(c);
+    CheckPointsAndType<MatrixPoints<2, Float>, Float>(c);
+    CheckPointsAndType<MatrixPoints<2, double>, double>(c);
   }
 }
 
@@ -673,13 +697,13 @@ template <typename T>
 std::pair<Memory<T>, std::vector<double>> SampleRow(Isa isa, const std::vector<double>& matrix,
                                                     int64_t columns, const Memory<T>& grad_output) {
   using Real = Coordinate<T>;
-  using Points = AffinePoints<2, Real>;
+  using Points = MatrixPoints<2, Real>;
   const Memory<T> data(16);
   const Memory<Real> numbers(6);
   for (int64_t i = 0; i < 16; ++i) data[i] = FromDouble<T>(static_cast<double>(i));
   for (int64_t i = 0; i < 6; ++i) numbers[i] = static_cast<Real>(matrix[static_cast<size_t>(i)]);
   Memory<T> output(columns);
-  std::vector<double> sums(6);
+  std::vector<double> sums(Points::kParameters);
   GradientCall<Points, T> call{};
   call.sizes = {{{4, 4}, 1}, 1, columns};
   call.data = data.data();
@@ -689,6 +713,7 @@ std::pair<Memory<T>, std::vector<double>> SampleRow(Isa isa, const std::vector<d
   const auto& loops = *LoopsOf<LoopKind::kBilinear, Points, T>(isa);
   loops.sample(SampleCall<Points, T>{call, output.data()}, 0, columns, nullptr);
   loops.first_order.of_points(call, {0, 0, columns}, sums.data(), nullptr);
+  sums.resize(6);
   return {std::move(output), sums};
 }
 

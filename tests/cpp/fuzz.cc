@@ -185,15 +185,20 @@ struct FuzzProblem : Problem<Points, T> {
 
   explicit FuzzProblem(Bytes& bytes) : Problem<Points, T>(TakeCase<Points>(bytes)) {
     const auto& parameters = this->parameters;
+    const int of_item = this->points.parameters_per_item();
     if (bytes.Below(2) == 0) {
       for (int64_t i = 0; i < parameters.size(); ++i) {
-        const int64_t coordinate = i % Points::kParameters / (Points::kParameters / kRank);
+        const int64_t row = i % of_item / (Points::kIsStored ? 1 : kRank + 1);
+        const int64_t coordinate = std::min<int64_t>(row, kRank - 1);
         parameters[i] = TakeCoordinate<Real>(bytes, this->sizes.image.size[kRank - 1 - coordinate]);
       }
     }
     is_finite = !this->c.odd_values;
-    // Sums of a matrix's numbers, times columns and rows, are to be finite too.
-    const Real most = std::numeric_limits<Real>::max() / (Points::kIsStored ? 1 : 1024);
+    // Sums of a matrix's numbers, times columns and rows, are to be finite too, and what is divided
+    // by a projective matrix's smallest divisor, twice.
+    const bool is_divided = of_item == Points::kParameters && !Points::kIsStored;
+    const Real most =
+        is_divided ? Real(1e15) : std::numeric_limits<Real>::max() / (Points::kIsStored ? 1 : 1024);
     for (int64_t i = 0; i < parameters.size(); ++i) {
       is_finite = is_finite && std::abs(parameters[i]) <= most;
     }
@@ -330,9 +335,10 @@ class LoopsCheck {
   OfPoints<CallType> MakeOfPoints() const {
     const bool has_samples = std::is_same_v<CallType, SecondOrderCall<Points, T>>;
     const int64_t parameters = problem_.parameters.size();
-    return {Memory<Real>(Points::kIsStored ? parameters : 0, problem_.c.shift),
-            ZeroMemory<double>(Points::kIsStored ? 0 : parameters),
-            Memory<T>(has_samples ? problem_.grad_output.size() : 0, problem_.c.shift)};
+    return {
+        Memory<Real>(Points::kIsStored ? parameters : 0, problem_.c.shift),
+        ZeroMemory<double>(Points::kIsStored ? 0 : problem_.points.stored * Points::kParameters),
+        Memory<T>(has_samples ? problem_.grad_output.size() : 0, problem_.c.shift)};
   }
 
   // Runs of points, of which compute(run, item sums) adds to or writes the result.

@@ -202,8 +202,9 @@ void PointGradientByPlainLoops(const CallType& call) {
       const int64_t begin = (i - n * points.per_image) * per_item;
       double sums[Points::kParameters] = {};
       GradientOfRun<Stencil>(rules, call, {n, begin, begin + per_item}, sums);
-      for (int k = 0; k < Points::kParameters && call.grad_points != nullptr; ++k) {
-        call.grad_points[i * Points::kParameters + k] = static_cast<Real>(sums[k]);
+      const int parameters = points.parameters_per_item();
+      for (int k = 0; k < parameters && call.grad_points != nullptr; ++k) {
+        call.grad_points[i * parameters + k] = static_cast<Real>(sums[k]);
       }
     }
   });

@@ -174,13 +174,14 @@ struct DisplacementProblem : WarpProblem<Rank, T> {
 template <int Rank, typename T>
 struct AffineProblem : Problem<Rank, T> {
   using typename Problem<Rank, T>::Real;
-  using Points = AffinePoints<Rank, Real>;
+  using Points = MatrixPoints<Rank, Real>;
+  static constexpr int kNumbers = Rank * (Rank + 1);  // Of a matrix.
 
   explicit AffineProblem(const Case& c)
       : Problem<Rank, T>(c),
         shared(c.shared),
         outputs(c.outputs),
-        matrix((c.shared ? 1 : c.images) * c.outputs * Points::kParameters, c.shift) {
+        matrix((c.shared ? 1 : c.images) * c.outputs * kNumbers, c.shift) {
     for (const int64_t side : {31, 7, 3}) {
       if (width == 1 && c.points % side == 0) width = side;
     }
@@ -188,8 +189,8 @@ struct AffineProblem : Problem<Rank, T> {
     const double columns = static_cast<double>(width);
     const double rows = static_cast<double>(c.points) / columns;
     std::uniform_real_distribution<double> value(-1, 1);
-    for (int64_t n = 0; n * Points::kParameters < matrix.size(); ++n) {
-      Real* const of_output = matrix.data() + n * Points::kParameters;
+    for (int64_t n = 0; n * kNumbers < matrix.size(); ++n) {
+      Real* const of_output = matrix.data() + n * kNumbers;
       for (int d = 0; d < Rank; ++d) {
         Real* const row = of_output + d * (Rank + 1);
         // About from one end of the image to the other, and turned; or pixels on pixels.
@@ -207,7 +208,7 @@ struct AffineProblem : Problem<Rank, T> {
       }
       // The last of several is nowhere.
       const double odd[] = {kNaN, kInf, 1e30};
-      if (n > 0 && (n + 1) * Points::kParameters == matrix.size()) {
+      if (n > 0 && (n + 1) * kNumbers == matrix.size()) {
         of_output[Rank] = static_cast<Real>(odd[c.channels % 3]);
       }
     }
@@ -215,7 +216,7 @@ struct AffineProblem : Problem<Rank, T> {
 
   Points points() {
     const int64_t output_points = this->sizes.points_per_image / outputs;
-    Points points = {matrix.data(), shared ? 0 : outputs, parameters() / Points::kParameters, {}};
+    Points points = {matrix.data(), shared ? 0 : outputs, matrix.size() / kNumbers, {}};
     auto& side = points.size.side;
     side[Rank - 1] = PlainDivision(width);
     side[Rank - 2] = PlainDivision(Rank == 3 ? height : output_points / width);
@@ -228,6 +229,42 @@ struct AffineProblem : Problem<Rank, T> {
   int64_t outputs;
   int64_t width = 1, height = 1;
   Memory<Real> matrix;
+};
+
+// The same, divided by what differs little from 1 or -1; of every fifth output it is zero
+// somewhere.
+template <int Rank, typename T>
+struct ProjectiveProblem : AffineProblem<Rank, T> {
+  using Base = AffineProblem<Rank, T>;
+  using typename Base::Points;
+  using typename Base::Real;
+
+  explicit ProjectiveProblem(const Case& c)
+      : Base(c), numbers(this->matrix.size() / Rank * (Rank + 1), c.shift) {
+    constexpr int kRow = Rank + 1;
+    std::uniform_real_distribution<double> value(-1, 1);
+    Real* to = numbers.data();
+    for (int64_t n = 0; n * Base::kNumbers < this->matrix.size(); ++n) {
+      const double scale = n % 2 == 0 ? 1.25 : -0.75;
+      const Real* const rows = this->matrix.data() + n * Base::kNumbers;
+      for (int k = 0; k < Base::kNumbers; ++k) *to++ = rows[k] * static_cast<Real>(scale);
+      for (int k = 0; k < kRow; ++k) {
+        const double crossing = k == Rank ? -scale : k == 0 ? scale / 2 : 0;
+        const double near = k == Rank ? scale : scale * value(this->rng) / 400;
+        *to++ = static_cast<Real>(n % 5 == 4 ? crossing : near);
+      }
+    }
+  }
+
+  Points points() {
+    Points points = Base::points();
+    points.parameters = numbers.data();
+    points.has_divisors = true;
+    return points;
+  }
+  int64_t parameters() const { return numbers.size(); }
+
+  Memory<Real> numbers;
 };
 
 // What is there of the second order.
@@ -294,6 +331,9 @@ TEST(KernelsOfAMatrixEqualTheCpuInDouble) { CheckLinear<AffineProblem, double>()
 TEST(KernelsOfAMatrixEqualTheCpuInHalf) { CheckLinear<AffineProblem, Half>(); }
 TEST(KernelsOfAMatrixEqualTheCpuInBFloat16) { CheckLinear<AffineProblem, BFloat16>(); }
 
+TEST(KernelsOfAProjectiveMatrixEqualTheCpuInFloat) { CheckLinear<ProjectiveProblem, float>(); }
+TEST(KernelsOfAProjectiveMatrixEqualTheCpuInHalf) { CheckLinear<ProjectiveProblem, Half>(); }
+
 // Each case by the forward kernel and both gradients at once.
 template <template <int, typename> typename Problem, int Rank, typename T>
 void CheckModes(int rounds) {
@@ -315,6 +355,8 @@ void CheckModesOfAllTypes() {
   CheckModes<AffineProblem, Rank, double>(1);
   CheckModes<AffineProblem, Rank, Half>(1);
   CheckModes<AffineProblem, Rank, BFloat16>(1);
+  CheckModes<ProjectiveProblem, Rank, float>(1);
+  CheckModes<ProjectiveProblem, Rank, double>(1);
 }
 
 TEST(KernelsOfAllModesEqualTheCpuInImages) { CheckModesOfAllTypes<2>(); }
@@ -418,7 +460,7 @@ TEST(GradientsOfPointsAreZeroWithoutChannels) {
 }
 
 TEST(TheSecondOrderNeedsStoredPoints) {
-  const SecondOrderCall<AffinePoints<2, float>, float> call = {};
+  const SecondOrderCall<MatrixPoints<2, float>, float> call = {};
   CHECK(LaunchSecondOrder(call, nullptr, false, nullptr) != nullptr);
 }
 
@@ -438,11 +480,11 @@ TEST(AGradientOfAMatrixLosesNothingOverManyPoints) {
 
   Memory<float> gpu(6, 0);
   Memory<double> cpu(6, 0);
-  const GradientCall<AffinePoints<2, float>, float> call = {
+  const GradientCall<MatrixPoints<2, float>, float> call = {
       problem.CallOf(problem.points()), problem.grad_output.data(), nullptr, gpu.data()};
   Memory<double> workspace = Workspace(GradientWorkspace(call));
   CHECK(LaunchGradient(call, workspace.data(), false, nullptr) == nullptr);
-  PointGradientByPlainLoops(GradientCall<AffinePoints<2, double>, double>{
+  PointGradientByPlainLoops(GradientCall<MatrixPoints<2, double>, double>{
       exact.CallOf(exact.points()), exact.grad_output.data(), nullptr, cpu.data()});
   double largest = 0;
   for (int i = 0; i < 6; ++i) largest = std::max(largest, std::abs(cpu[i]));

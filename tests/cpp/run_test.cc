@@ -167,7 +167,7 @@ TEST(CropKeepsTwoThreadsBusy) {
   for (const Float scale : {Float(1), Float(0.25), Float(0.04)}) {
     const Float shift = (1 - scale) * 128;
     const Float matrix[] = {scale, 0, shift, 0, scale, shift};
-    GradientCall<AffinePoints<2, Float>, Float> call{};
+    GradientCall<MatrixPoints<2, Float>, Float> call{};
     call.sizes = {{{256, 256}, 1}, 1, 256 * 256};
     call.points = {matrix, 1, 1, {{PlainDivision(256), PlainDivision(256)}}};
     const Memory<Float> grad_data(256 * 256);
@@ -238,11 +238,11 @@ TEST(ResultsAreTheSameBitsForAnyNumberOfThreads) {
       c.columns = 100;
       c.size = {40, 30};
       CheckThreads<WarpPoints<2, Float>, Float>(c);
-      CheckThreads<AffinePoints<2, float>, Half>(c);
+      CheckThreads<MatrixPoints<2, float>, Half>(c);
       c.rows = 40;
       c.size = {20, 7, 9};
       CheckThreads<WarpPoints<3, float>, Brain>(c);
-      CheckThreads<AffinePoints<3, double>, double>(c);
+      CheckThreads<MatrixPoints<3, double>, double>(c);
     }
   }
 }

@@ -198,8 +198,9 @@ inline std::string NameOf(const Case& c) {
          (c.odd_values ? " odd" : "");
 }
 
-// Writes a matrix for AffinePoints of images.  Its numbers are such that coordinates are exact,
-// with and without fused arithmetic, unless they are far outside.
+// Writes the rows of a matrix for images, but for the divisors of a projective one.  Its numbers
+// are such that coordinates are exact, with and without fused arithmetic, unless they are far
+// outside.
 template <typename Real>
 void FillMatrix(std::mt19937& rng, const Case& c, Real* matrix) {
   const auto eighths = [&](int low, int high) {
@@ -275,28 +276,65 @@ struct MakePoints<WarpPoints<Rank, Real>> {
   }
 };
 
+// Writes the last row of a projective matrix.  Its numbers are as exact.
+template <typename Real>
+void FillDivisors(std::mt19937& rng, const Case& c, int rank, Real* row) {
+  const bool is_mild = c.place == Place::kInside || c.place == Place::kMostlyInside;
+  std::fill_n(row, rank, Real(0));
+  row[rank] = 1;
+  switch (rng() % (is_mild ? 2 : 8)) {
+    case 1:
+      row[0] = Real(1) / 64;
+      break;
+    case 2:
+      row[rank] = -1;
+      break;
+    case 3:
+      row[0] = Real(-1) / 64, row[1] = Real(1) / 64, row[rank] = 2;
+      break;
+    case 4:
+      row[0] = Real(1) / 8, row[rank] = -2;  // Changes its sign along a line.
+      break;
+    case 5:
+      row[rank] = 0;  // Everything is at infinity.
+      break;
+    case 6: {
+      const double odd[] = {kNaN, kInf, -kInf, 1e30};
+      row[rng() % static_cast<unsigned>(rank + 1)] = static_cast<Real>(odd[rng() % 4]);
+      break;
+    }
+    default:
+      break;
+  }
+}
+
+// In one case of five they are projective.
 template <int Rank, typename Real>
-struct MakePoints<AffinePoints<Rank, Real>> {
-  using Points = AffinePoints<Rank, Real>;
+struct MakePoints<MatrixPoints<Rank, Real>> {
+  using Points = MatrixPoints<Rank, Real>;
 
   static int64_t ItemsPerImage(const Case& c) { return c.seed % 3 == 0 ? 2 : 1; }
 
   static void Fill(std::mt19937& rng, const Case& c, int64_t items, Real* parameters) {
+    Points points{};
+    SetSize(c, &points);
     for (int64_t i = 0; i < items; ++i) {
-      Real* const matrix = parameters + i * Points::kParameters;
+      Real* const matrix = parameters + i * points.parameters_per_item();
       if constexpr (Rank == 2) {
         FillMatrix(rng, c, matrix);
       } else {
-        for (int k = 0; k < Points::kParameters; ++k) {
+        for (int k = 0; k < Rank * (Rank + 1); ++k) {
           matrix[k] = static_cast<Real>(static_cast<int>(rng() % 24) - 8) / 8;
         }
       }
+      if (points.is_projective()) FillDivisors(rng, c, Rank, matrix + Rank * (Rank + 1));
     }
   }
 
   static void SetSize(const Case& c, Points* points) {
     const int64_t sides[] = {2, c.rows, c.columns};
     for (int d = 0; d < Rank; ++d) points->size.side[d] = PlainDivision(sides[3 - Rank + d]);
+    points->has_divisors = c.seed % 5 == 4;
   }
 };
 
@@ -314,9 +352,9 @@ struct Problem {
     const int64_t items = MakePoints<Points>::ItemsPerImage(c);
     points.per_image = c.shares_points ? 0 : items;
     points.stored = c.shares_points ? items : items * c.images;
-    parameters = Memory<Real>(points.stored * Points::kParameters, c.shift);
-    MakePoints<Points>::Fill(rng, c, points.stored, parameters.data());
     MakePoints<Points>::SetSize(c, &points);
+    parameters = Memory<Real>(points.stored * points.parameters_per_item(), c.shift);
+    MakePoints<Points>::Fill(rng, c, points.stored, parameters.data());
     points.parameters = parameters.data();
     sizes.points_per_image = items * points.points_per_item();
     data = Random(c.images * sizes.image.elements());

@@ -26,6 +26,7 @@ struct TranslatedPoints {
   int64_t stored;
   OutputSize<Rank, Division> size;
 
+  TF_STN_HD int parameters_per_item() const { return kParameters; }
   TF_STN_HD int64_t points_per_item() const { return size.points(); }
 
   template <typename Index>

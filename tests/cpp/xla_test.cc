@@ -257,8 +257,8 @@ TEST(HandlersOfStoredPointsGiveWhatTheLaunchersGive) {
 }
 
 TEST(HandlersOfMatricesGiveWhatTheLaunchersGive) {
-  using Points = AffinePoints<2, float>;
-  using Names = Targets<MatrixInput>;
+  using Points = MatrixPoints<2, float>;
+  using Names = Targets<AffineInput>;
   auto data = Random<float>({1, 4, 5, 3}), fill = Random<float>({3});
   auto matrix = Random<float>({2, 2, 3}), grad_output = Random<float>({2, 6, 7, 3});
   Array<float> output({2, 6, 7, 3}), grad_data({0}), grad_matrix({2, 2, 3});
@@ -325,7 +325,7 @@ TEST(WhatIsOfAnotherVersionIsAnError) {
 
 TEST(AHandlerThatIsThereStays) {
   const Handlers before = RegisteredHandlers();
-  CHECK(before.size() == 8);
+  CHECK(before.size() == 10);
   RegisterHandler(Targets<WarpInput>::kSample, "CUDA", nullptr);
   CHECK(RegisteredHandlers() == before);
 }

@@ -295,6 +295,18 @@ def test_displacements_and_their_gradients_are_exported(export, rng):
     assert_near(exported(data, field), sample(tf.constant(data), tf.constant(field)))
 
 
+def test_homographies_are_a_grid_sample(export, rng):
+    matrix = tf.constant([[[0.9, 0.1, 0.0], [0.0, 1.1, 0.2], [0.2, -0.1, 1.0]]])
+    data = images(rng)
+
+    def sample(images):
+        return tf_stn.projective_resampler(images, matrix, padding="border")
+
+    exported = export(sample, spec_of(data))
+    assert "GridSample" in exported.operators
+    assert_near(exported(data), {"output_0": sample(data)})
+
+
 def test_what_a_function_has_closed_over_is_in_the_file(export, rng):
     theta = tf.constant([[0.9, 0.1, 0.0, 0.0, 1.1, 0.2]])
     data = images(rng)

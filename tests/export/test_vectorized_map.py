@@ -37,10 +37,15 @@ def by_field(data, field):
     return tf_stn.displacement_resampler(data, field, interpolation="cubic", fill_value=0.5)
 
 
+def by_homography(data, matrix):
+    return tf_stn.projective_resampler(data, matrix, (3, 4), padding="reflect")
+
+
 FUNCTIONS = {
     "resampler": by_warp,
     "displacement_resampler": by_field,
     "affine_resampler": by_theta,
+    "projective_resampler": by_homography,
 }
 # Batches of images and of points in one iteration, and which of the two differ between iterations.
 STACKED = {"images": (True, False), "points": (False, True), "both": (True, True)}
@@ -56,6 +61,8 @@ def operands(name, images, points, stacked, dtype=tf.float64, seed=0):
         second = rng.uniform(-1, 6, size=[*first[1], points, 7, 2])
     elif name == "displacement_resampler":
         second = rng.uniform(-2, 2, size=[*first[1], points, 3, 4, 2])
+    elif name == "projective_resampler":
+        second = np.eye(3) + rng.normal(0, 0.1, size=[*first[1], points, 3, 3])
     else:
         second = np.eye(2, 3) + rng.normal(0, 0.2, size=[*first[1], points, 2, 3])
     return tf.constant(data, dtype), tf.constant(second, dtype)
@@ -114,6 +121,7 @@ def assert_equal(results, expected, tolerance=1e-13):
         ("displacement_resampler", 3, 1),
         ("affine_resampler", 1, 3),
         ("affine_resampler", 3, 1),
+        ("projective_resampler", 1, 3),
     ],
 )
 def test_all_batches_are_mapped_as_one_by_one(name, images, points, stacked):

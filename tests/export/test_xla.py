@@ -123,6 +123,27 @@ def test_affine_resampler_of_every_mode_and_type_has_the_bits_of_the_op(rank):
 
 
 @pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
+def test_projective_resampler_has_the_bits_of_the_op(rank):
+    """Of one type and two modes, since the loops are those of the affine resampler."""
+    size = (3, 4, 5)[:rank]
+
+    def function(data, matrix, grad_output):
+        results = {}
+        for modes in ({}, {"interpolation": "cubic", "padding": "reflect"}):
+            results[str(modes)] = (
+                ops.tf_stn_projective_resampler(data, matrix, size, [], **modes),
+                ops.tf_stn_projective_resampler_grad(data, matrix, grad_output, [], **modes),
+            )
+        return results
+
+    rng = np.random.default_rng(7)
+    matrix = np.eye(rank + 1) + rng.normal(size=[2, rank + 1, rank + 1], scale=0.1)
+    grad_output = tf.constant(rng.normal(size=[2, *size, 3]), tf.float32)
+    data = inputs_of(rank, "float32")[0]
+    assert_same_bits(function, data, tf.constant(matrix, tf.float32), grad_output)
+
+
+@pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
 def test_displacement_resampler_has_the_bits_of_the_op(rank):
     """Of one type and two modes, since the loops are those of the resampler."""
 

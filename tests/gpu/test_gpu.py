@@ -27,6 +27,7 @@ OPS = [
     *("Resampler", "ResamplerGrad", "ResamplerGradGrad"),
     *("DisplacementResampler", "DisplacementResamplerGrad", "DisplacementResamplerGradGrad"),
     *("AffineResampler", "AffineResamplerGrad"),
+    *("ProjectiveResampler", "ProjectiveResamplerGrad"),
 ]
 TYPES = ["bfloat16", "float16", "float32", "float64"]
 HOST_BUILDS = {
@@ -180,6 +181,14 @@ def resources(report):
         kernel = re.sub(r"Stencil<2, Linear, Zeros, (\w+), (\w+), NoOrders>", r"\1, \2", kernel)
         general = r"Stencil<(\d), (\w+), AnyPadding, (\w+), long, Orders<\d> ?>"
         kernel = re.sub(general, r"\1, \2, \3", kernel)
+        kinds = {
+            "Warp": ("Warp", "Warp", "Displacement"),
+            "Matrix": ("Matrix", "Affine", "Projective"),
+        }
+        for source, names in kinds.items():
+            for kind, name in enumerate(names):
+                points = rf"{source}Points<[^>]*\({source}Kind\){kind}>"
+                kernel = re.sub(points, name, kernel)
         kernel = re.sub(r"(\w+)Points<[^>]*>", r"\1", kernel)
         rows.append((kernel, int(architecture), int(registers), int(stack) + int(spilled)))
     return rows
@@ -200,13 +209,19 @@ def eighths_of_threads(kernel):
     """Returns how many eighths of a multiprocessor's threads fit at once, at least.
 
     Half of them; three eighths where the gradient of items is summed, or numbers have 64 bits or
-    come by the eight; a quarter where two of these hold, or indices have 64 bits, or for kernels of
-    all modes; an eighth for these where numbers have 64 bits.
+    come by the eight; a quarter where two of these hold, where items are projective, or indices
+    have 64 bits, or for kernels of all modes; an eighth for these where numbers have 64 bits or
+    projective items are of volumes, and where two of the reasons for a quarter hold.
     """
+    is_projective = "Projective" in kernel
     if is_general(kernel):
-        return 1 if "double" in kernel else 2
-    is_heavy = [kernel.startswith("BilinearItem"), "double" in kernel or ", 8," in kernel]
-    return 2 if all(is_heavy) or "long" in kernel else 3 if any(is_heavy) else 4
+        is_wide = "double" in kernel or (is_projective and "<3" in kernel)
+        return 1 if is_wide else 2
+    is_wide, is_long = "double" in kernel or ", 8," in kernel, "long" in kernel
+    if is_projective:
+        return 1 if is_wide or is_long else 2
+    is_heavy = [kernel.startswith("BilinearItem"), is_wide]
+    return 2 if all(is_heavy) or is_long else 3 if any(is_heavy) else 4
 
 
 def test_kernels_spill_nothing_and_leave_room_for_other_threads(compiled):

@@ -23,6 +23,8 @@ OPS = {
     "TfStn>DisplacementResamplerGradGrad": ops.tf_stn_displacement_resampler_grad_grad,
     "TfStn>AffineResampler": ops.tf_stn_affine_resampler,
     "TfStn>AffineResamplerGrad": ops.tf_stn_affine_resampler_grad,
+    "TfStn>ProjectiveResampler": ops.tf_stn_projective_resampler,
+    "TfStn>ProjectiveResamplerGrad": ops.tf_stn_projective_resampler_grad,
 }
 # What Python finds out by itself: types, and how many fill values there are.
 INFERRED = {"T", "Twarp", "Tdisplacement", "Tmatrix", "num_fill"}

@@ -22,7 +22,9 @@ def difference(function, point, direction):
     return (ahead - behind) / (2 * STEP)
 
 
-@pytest.fixture(params=["resampler", "displacement_resampler", "affine_resampler"])
+@pytest.fixture(
+    params=["resampler", "displacement_resampler", "affine_resampler", "projective_resampler"]
+)
 def problem(request, rng):
     """A function of coordinates or θ, a point away from kinks, and a direction; float64."""
     images = tf.constant(rng.random([2, 6, 7, 2]))
@@ -39,6 +41,13 @@ def problem(request, rng):
             lambda field: tf_stn.displacement_resampler(images, field, interpolation="cubic"),
             tf.constant(field),
             tf.constant(rng.normal(size=field.shape)),
+        )
+    if request.param == "projective_resampler":
+        matrix = np.array([[[0.91, 0.13, 0.05], [-0.17, 0.83, 0.02], [0.11, -0.07, 1.1]]])
+        return (
+            lambda m: tf_stn.projective_resampler(images, m, (4, 3), interpolation="cubic"),
+            tf.constant(matrix),
+            tf.constant(rng.normal(size=matrix.shape)),
         )
     theta = np.array([[0.91, 0.13, 0.05, -0.17, 0.83, 0.02]])
     return (

@@ -36,7 +36,9 @@ OPS = {
     "displacement_resampler_grad": ["data", "field", "field output"],
     "displacement_resampler_grad_grad": ["data", "field", "field output", "data", "field"],
     "affine_resampler": ["data", "matrix", "size"],
-    "affine_resampler_grad": ["data", "matrix", "affine output"],
+    "affine_resampler_grad": ["data", "matrix", "mapped output"],
+    "projective_resampler": ["data", "square", "size"],
+    "projective_resampler_grad": ["data", "square", "mapped output"],
 }
 REAL = ["float16", "bfloat16", "float32", "float64"]
 HUGE = [2**30, 2**31 - 1]
@@ -75,7 +77,8 @@ def shapes(draw):
         "field": [batches[1], *axes, *size, rank],
         "field output": [batch, *axes, *size, channels],
         "matrix": [batches[1], *axes, rank, rank + 1],
-        "affine output": [batch, *axes, *size, channels],
+        "square": [batches[1], *axes, rank + 1, rank + 1],
+        "mapped output": [batch, *axes, *size, channels],
         "size": [rank],
         "fill": [channels],
     }
@@ -93,7 +96,7 @@ def calls(draw):
         if name == "size":
             inputs.append((draw(any_size()), draw(mostly(st.just("int32"), st.just("int64")))))
             continue
-        kind = coordinates if name in ("points", "field", "matrix") else dtype
+        kind = coordinates if name in ("points", "field", "matrix", "square") else dtype
         shape = draw(mostly(st.just(fitting[name]), st.one_of(any_shape(), st.just([0]))))
         if draw(st.integers(0, 19)) == 0:
             kind = draw(st.sampled_from([*REAL, "int32", "complex64", "string"]))
@@ -110,12 +113,13 @@ def calls(draw):
             )
         ),
     }
-    if not op.endswith("grad_grad") and "affine" not in op:
+    if op.startswith(("resampler", "displacement")) and not op.endswith("grad_grad"):
         orders = mostly(st.integers(0, 3), st.sampled_from([-1, 100, 101, 2**31 - 1, 2**40]))
         attributes["derivative"] = draw(mostly(st.just([]), st.lists(orders, max_size=4)))
     if "grad" in op:
-        points = {"resampler": "warp", "displacement": "displacement", "affine": "matrix"}
-        for name in ("compute_grad_data", f"compute_grad_{points[op.split('_')[0]]}"):
+        stored = {"resampler": "warp", "displacement": "displacement"}
+        of_points = f"compute_grad_{stored.get(op.split('_')[0], 'matrix')}"
+        for name in ("compute_grad_data", of_points):
             attributes[name] = draw(st.booleans())
     how = draw(mostly(st.just("eager"), st.sampled_from(["graph", "graph without shapes"])))
     return op, inputs, fill, dtype, attributes, how

@@ -163,8 +163,9 @@ class GradientTasks {
   }
 
   void WriteItem(int64_t item, const double* sums) const {
-    Real* const to = call_.grad_points + item * Points::kParameters;
-    for (int k = 0; k < Points::kParameters; ++k) to[k] = static_cast<Real>(sums[k]);
+    const int parameters = call_.points.parameters_per_item();
+    Real* const to = call_.grad_points + item * parameters;
+    for (int k = 0; k < parameters; ++k) to[k] = static_cast<Real>(sums[k]);
   }
 
   void AddSums() const {

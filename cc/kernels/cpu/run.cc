@@ -35,7 +35,7 @@ bool IsEmpty(const Call<Points, T>& call) {
 template <typename Points, typename T>
 void ClearGradients(const Host& host, const GradientCall<Points, T>& call) {
   Clear(host, call.grad_data, call.sizes.elements());
-  Clear(host, call.grad_points, call.points.stored * Points::kParameters);
+  Clear(host, call.grad_points, call.points.stored * call.points.parameters_per_item());
 }
 
 }  // namespace

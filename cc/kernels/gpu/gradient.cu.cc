@@ -105,7 +105,7 @@ __device__ void GradientOfPoint(const Stencil& stencil, typename Stencil::Index 
 // For points that are stored, those of each image for itself.  `grad_points` is null if it is not
 // needed, which without kData is never so.
 template <typename Stencil, typename Points, typename T, int kWidth, bool kData>
-__global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, false>)
+__global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, 0>)
     BilinearPointGradientKernel(Extent<Stencil::kRank, typename Stencil::Index> image,
                                 FastPoints<Points, typename Stencil::Index> points,
                                 FastDivision<typename Stencil::Index> points_per_image,
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, fal
 // For points of items.  Writes for each tile its part of the gradient of the item to `parts`, which
 // is null if it is not needed; without kData that is never so.
 template <typename Stencil, typename Points, typename T, int kWidth, bool kData>
-__global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, true>)
+__global__ void __launch_bounds__(kThreads, kGradientBlocks<Stencil, kWidth, Points::kParameters>)
     BilinearItemGradientKernel(Extent<Stencil::kRank, typename Stencil::Index> image,
                                FastPoints<Points, typename Stencil::Index> points, Tiles tiles,
                                int lanes, const T* __restrict__ data,
@@ -248,10 +248,15 @@ __global__ void __launch_bounds__(kThreads, kGeneralBlocks<Stencil, false>)
   }
 }
 
+// Blocks as of other gradients of all modes, or fewer where a projective matrix of a volume has
+// more sums.
+template <typename Stencil, typename Points>
+inline constexpr int kItemBlocks = Points::kParameters > 12 ? 1 : kGeneralBlocks<Stencil, false>;
+
 // For points of items.  Writes for each tile its part of the gradient of the item to `parts`, which
 // is null if it is not needed.
 template <typename Stencil, typename Points, typename T>
-__global__ void __launch_bounds__(kThreads, kGeneralBlocks<Stencil, false>)
+__global__ void __launch_bounds__(kThreads, kItemBlocks<Stencil, Points>)
     ItemGradientKernel(Images<Stencil, T> images, FastPoints<Points, int64_t> points, Tiles tiles,
                        FastDivision<int64_t> tiles_per_item, FastDivision<int64_t> items_per_image,
                        int lanes, const T* __restrict__ grad_output,
@@ -379,7 +384,8 @@ const char* LaunchGradients(const GradientCall<Points, T>& call, Coordinate<T>* 
 template <typename Points, typename T>
 size_t BytesOfParts(const GradientCall<Points, T>& call) {
   if (Points::kIsStored || call.grad_points == nullptr || !HasSamples(call)) return 0;
-  return static_cast<size_t>(TilesOf(call).count() * Points::kParameters) * sizeof(double);
+  return static_cast<size_t>(TilesOf(call).count() * call.points.parameters_per_item()) *
+         sizeof(double);
 }
 
 }  // namespace
@@ -404,7 +410,12 @@ const char* LaunchGradient(const GradientCall<Points, T>& call, void* workspace,
   } else {
     auto* const added = is_ordered ? nullptr : data.sums();
     if (added != nullptr || call.grad_points != nullptr) {
-      error = LaunchGradients(call, added, parts, stream);
+      if constexpr (Points::kIsStored) {
+        error = LaunchGradients(call, added, parts, stream);
+      } else {  // Each kind has as many sums as its items have parameters.
+        error = VisitKind(
+            call, [&](const auto& known) { return LaunchGradients(known, added, parts, stream); });
+      }
     }
   }
   return error == nullptr ? data.Finish(stream) : error;

@@ -26,14 +26,17 @@ inline constexpr unsigned int kWholeWarp = 0xffffffffu;
 // them leave 64 registers for a thread.
 inline constexpr int kBlocks = 4;
 
-// The same for gradients of bilinear interpolation.  kMore is true for a kernel that keeps further
-// sums in registers: it has 80 of them, or 128 where numbers or indices have 64 bits or an access
-// moves eight channels.
-template <typename Stencil, int kWidth, bool kMore>
+// The same for gradients of bilinear interpolation.  A kernel that keeps further sums in registers
+// has 80 of them, or 128 where numbers or indices have 64 bits, an access moves eight channels, or
+// there are more sums than of an affine matrix; and as many as a thread can have where two of these
+// hold.
+template <typename Stencil, int kWidth, int kSums>
 inline constexpr int kGradientBlocks = [] {
   constexpr bool kIsLong = sizeof(typename Stencil::Index) == 8;
   constexpr bool kIsWide = sizeof(typename Stencil::Real) == 8 || kWidth == 8;
-  return kIsLong || (kIsWide && kMore) ? 2 : kIsWide || kMore ? 3 : 4;
+  constexpr bool kHasMany = kSums > 6;
+  if (kHasMany) return kIsLong || kIsWide ? 1 : 2;
+  return kIsLong || (kIsWide && kSums > 0) ? 2 : kIsWide || kSums > 0 ? 3 : 4;
 }();
 
 // The same for gradients of all modes: 128 registers, or as many as a thread can have where numbers
@@ -99,12 +102,56 @@ struct Images {
   const T* fill;
 };
 
+// The same call with another source of its points.
+template <typename Points, typename T, typename Other>
+Call<Other, T> WithPoints(const Call<Points, T>& call, const Other& points) {
+  return {call.modes, call.sizes, call.data, call.fill, points};
+}
+
+template <typename Points, typename T, typename Other>
+SampleCall<Other, T> WithPoints(const SampleCall<Points, T>& call, const Other& points) {
+  const Call<Points, T>& base = call;
+  return {WithPoints(base, points), call.output};
+}
+
+template <typename Points, typename T, typename Other>
+GradientCall<Other, T> WithPoints(const GradientCall<Points, T>& call, const Other& points) {
+  const Call<Points, T>& base = call;
+  return {WithPoints(base, points), call.grad_output, call.grad_data, call.grad_points};
+}
+
+// Calls visit(points) with a source of a known kind, and returns the result.
+template <typename Points, typename Visit>
+auto VisitKindOf(const Points& points, const Visit& visit) {
+  return visit(points);
+}
+
+template <int Rank, typename Real, typename Visit>
+auto VisitKindOf(const WarpPoints<Rank, Real>& points, const Visit& visit) {
+  if (points.are_displacements) return visit(points.template Of<WarpKind::kDisplacements>());
+  return visit(points.template Of<WarpKind::kPoints>());
+}
+
+template <int Rank, typename Real, typename Visit>
+auto VisitKindOf(const MatrixPoints<Rank, Real>& points, const Visit& visit) {
+  if (points.is_projective()) return visit(points.template Of<MatrixKind::kProjective>());
+  return visit(points.template Of<MatrixKind::kAffine>());
+}
+
+// Calls visit(call) with points of a known kind, for kernels that have no registers for all kinds,
+// and returns the result.
+template <typename CallType, typename Visit>
+auto VisitKind(const CallType& call, const Visit& visit) {
+  return VisitKindOf(call.points,
+                     [&](const auto& points) { return visit(WithPoints(call, points)); });
+}
+
 // Whether int32_t can hold every index and every number of elements, and one step of a loop beyond.
 template <typename Points, typename T>
 bool FitsInt32(const Call<Points, T>& call) {
   const auto& sizes = call.sizes;
   return sizes.elements() <= kInt32Limit &&
-         call.points.stored * Points::kParameters <= kInt32Limit &&
+         call.points.stored * call.points.parameters_per_item() <= kInt32Limit &&
          sizes.points() * Points::kRank <= kInt32Limit &&
          sizes.points() * sizes.image.channels <= kInt32Limit;
 }

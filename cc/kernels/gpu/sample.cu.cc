@@ -150,10 +150,12 @@ const char* LaunchGeneral(const SampleCall<Points, T>& call, void* stream) {
 template <typename Points, typename T>
 const char* LaunchSample(const SampleCall<Points, T>& call, void* stream) {
   if (!HasSamples(call)) return nullptr;
-  if constexpr (Points::kRank == 2) {
-    if (IsBilinear(call)) return LaunchBilinear(call, stream);
-  }
-  return LaunchGeneral(call, stream);
+  return VisitKind(call, [&](const auto& known) {
+    if constexpr (Points::kRank == 2) {
+      if (IsBilinear(known)) return LaunchBilinear(known, stream);
+    }
+    return LaunchGeneral(known, stream);
+  });
 }
 
 #define TF_STN_INSTANTIATE(...) \

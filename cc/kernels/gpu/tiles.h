@@ -165,7 +165,7 @@ class DeviceSums {
 // Fills the gradient of points with zeros, if it is needed.
 template <typename Points, typename T>
 const char* ClearPointGradient(const GradientCall<Points, T>& call, void* stream) {
-  const int64_t count = call.points.stored * Points::kParameters;
+  const int64_t count = call.points.stored * call.points.parameters_per_item();
   if (call.grad_points == nullptr || count == 0) return nullptr;
   return FillWithZeros(call.grad_points, static_cast<size_t>(count) * sizeof(Coordinate<T>),
                        stream);

@@ -280,7 +280,7 @@ template <typename Points>
 inline constexpr bool kListsPoints = true;
 
 template <int Rank, typename Real>
-inline constexpr bool kListsPoints<AffinePoints<Rank, Real>> = false;
+inline constexpr bool kListsPoints<MatrixPoints<Rank, Real>> = false;
 
 // The second order, of points that are stored, is compiled in bilinear_second_order.cc.
 namespace bilinear {

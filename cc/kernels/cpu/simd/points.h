@@ -1,7 +1,7 @@
 // Points as the vector loops take them: the coordinates of blocks of points, which of them may have
 // pixels where, and the sums of their gradients.
 //
-// What is here for all sources works point by point.  For WarpPoints and AffinePoints there are
+// What is here for all sources works point by point.  For WarpPoints and MatrixPoints there are
 // faster versions.
 
 #ifndef TF_STN_CC_KERNELS_CPU_SIMD_POINTS_H_
@@ -163,32 +163,69 @@ TF_STN_INLINE void ReadPoints(const WarpPoints<3, Real>& points, int64_t n, int6
   }
 }
 
-// A line of an affine output, whose coordinates are start + step * column.
+template <typename Real>
+TF_STN_INLINE auto AreSmallDivisors(const RealVector<Real>& divisors) {
+  constexpr Real kSmallest = static_cast<Real>(kSmallestDivisor);
+  return (divisors < kSmallest) & (divisors > -kSmallest);
+}
+
+template <typename Real>
+TF_STN_INLINE RealVector<Real> BoundedDivisors(const RealVector<Real>& divisors) {
+  constexpr Real kSmallest = static_cast<Real>(kSmallestDivisor);
+  const auto positive = Broadcast<kLanes<Real>>(kSmallest);
+  return Select(AreSmallDivisors<Real>(divisors), Select(divisors < 0, -positive, positive),
+                divisors);
+}
+
+// A line of an output of a matrix, whose rows give start + step * column; the last one is the
+// divisor of the others, if the matrix is projective.
 template <int Rank, typename Real>
 struct OutputLine {
-  Real start[Rank], step[Rank];
+  Real start[Rank + 1], step[Rank + 1];
+  bool is_projective;
 
   // `pixel` is any pixel of the line.
-  TF_STN_INLINE OutputLine(const Real* matrix, const int64_t* pixel) {
-    for (int d = 0; d < Rank; ++d, matrix += Rank + 1) {
-      step[d] = matrix[0];
-      start[d] = matrix[Rank];
-      for (int k = Rank - 1; k > 0; --k) start[d] += matrix[k] * static_cast<Real>(pixel[k]);
+  TF_STN_INLINE OutputLine(const MatrixPoints<Rank, Real>& points, int64_t n,
+                           const OutputPixel<Rank>& at)
+      : is_projective(points.is_projective()) {
+    const Real* row = ItemOf(points, n, at.output);
+    start[Rank] = 1;
+    step[Rank] = 0;
+    for (int d = 0; d < points.rows(); ++d, row += Rank + 1) {
+      step[d] = row[0];
+      start[d] = row[Rank];
+      for (int k = Rank - 1; k > 0; --k) start[d] += row[k] * static_cast<Real>(at.pixel[k]);
     }
   }
 
   // Writes the coordinates of `count` columns from `column` on, and of some more to fill a vector.
   TF_STN_INLINE void Write(int64_t column, int count, int at, Real* const (&to)[Rank]) const {
-    RealVector<Real> starts[Rank], steps[Rank];
-    for (int d = 0; d < Rank; ++d) {
+    if (is_projective) {
+      WriteColumns<true>(column, count, at, to);
+    } else {
+      WriteColumns<false>(column, count, at, to);
+    }
+  }
+
+ private:
+  template <bool kIsProjective>
+  TF_STN_INLINE void WriteColumns(int64_t column, int count, int at,
+                                  Real* const (&to)[Rank]) const {
+    RealVector<Real> starts[Rank + 1], steps[Rank + 1];
+    for (int d = 0; d <= Rank; ++d) {
       starts[d] = Broadcast<kLanes<Real>>(start[d]);
       steps[d] = Broadcast<kLanes<Real>>(step[d]);
     }
     const RealVector<Real> lanes = LaneNumbers<Real>();
     for (int i = 0; i < count; i += kLanes<Real>) {
       const RealVector<Real> columns = lanes + static_cast<Real>(column + i);
+      RealVector<Real> divisor{};
+      if constexpr (kIsProjective)
+        divisor = BoundedDivisors<Real>(steps[Rank] * columns + starts[Rank]);
       for (int d = 0; d < Rank; ++d) {
-        Store<kLanes<Real>>(steps[d] * columns + starts[d], to[d] + at + i);
+        RealVector<Real> coordinates = steps[d] * columns + starts[d];
+        if constexpr (kIsProjective) coordinates /= divisor;
+        Store<kLanes<Real>>(coordinates, to[d] + at + i);
       }
     }
   }
@@ -196,10 +233,10 @@ struct OutputLine {
 
 // What a vector writes beyond the end of a line is overwritten by the next line.
 template <int Rank, typename Real>
-TF_STN_INLINE void ReadPoints(const AffinePoints<Rank, Real>& points, int64_t n, int64_t q,
+TF_STN_INLINE void ReadPoints(const MatrixPoints<Rank, Real>& points, int64_t n, int64_t q,
                               int count, int at, Real* const (&to)[Rank]) {
   ForLines(points.size, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
-    const OutputLine<Rank, Real> line(ItemOf(points, n, first.output), first.pixel);
+    const OutputLine<Rank, Real> line(points, n, first);
     line.Write(first.pixel[0], here, at + begin, to);
   });
 }
@@ -231,14 +268,19 @@ class ItemSum {
 
 // Line by line, in vectors each lane of which has a sum of its own.
 template <int Rank, typename Real>
-class ItemSum<AffinePoints<Rank, Real>> {
+class ItemSum<MatrixPoints<Rank, Real>> {
  public:
-  using Points = AffinePoints<Rank, Real>;
+  using Points = MatrixPoints<Rank, Real>;
 
-  TF_STN_INLINE void Add(const Points& points, int64_t, int64_t q, int count,
+  TF_STN_INLINE void Add(const Points& points, int64_t n, int64_t q, int count,
                          CoordinatesOut<Points> grads) {
     ForLines(points.size, q, count, [&](const OutputPixel<Rank>& first, int begin, int here) {
-      AddLine(first.pixel, begin, here, grads);
+      if (points.is_projective()) {
+        AddLine<Rank + 1>(OutputLine<Rank, Real>(points, n, first), first.pixel, begin, here,
+                          grads);
+      } else {
+        AddLine<Rank>(OutputLine<Rank, Real>(points, n, first), first.pixel, begin, here, grads);
+      }
     });
   }
 
@@ -254,32 +296,58 @@ class ItemSum<AffinePoints<Rank, Real>> {
 
   // Of `count` points of one line, whose gradients begin at `begin`.  The rows and slices are the
   // same for all, so their products are with the sum of the line.
-  TF_STN_INLINE void AddLine(const int64_t* first, int begin, int count,
-                             CoordinatesOut<Points> grads) {
-    Wide of_line[Rank] = {}, by_column[Rank] = {};
+  template <int kRows>
+  TF_STN_INLINE void AddLine(const OutputLine<Rank, Real>& line, const int64_t* first, int begin,
+                             int count, CoordinatesOut<Points> grads) {
+    Wide of_line[kRows] = {}, by_column[kRows] = {};
     Wide column = LaneNumbers<double>() + static_cast<double>(first[0]);
-    const auto add = [&](int d, const Wide& gradient) {
-      of_line[d] += gradient;
-      by_column[d] += gradient * column;
+    const auto add = [&](Wide* gradients) {
+      if constexpr (kRows > Rank) PullDivision(line, column, gradients);
+      for (int d = 0; d < kRows; ++d) {
+        of_line[d] += gradients[d];
+        by_column[d] += gradients[d] * column;
+      }
     };
+    Wide gradients[kRows];
     int i = 0;
     for (; i + kWide <= count; i += kWide) {
       for (int d = 0; d < Rank; ++d) {
-        add(d, __builtin_convertvector(LoadElements<kWide>(grads[d] + begin + i), Wide));
+        gradients[d] = __builtin_convertvector(LoadElements<kWide>(grads[d] + begin + i), Wide);
       }
+      add(gradients);
       column += kWide;
     }
-    for (int d = 0; d < Rank && i < count; ++d) {
-      Wide rest{};
-      for (int j = 0; i + j < count; ++j) rest[j] = static_cast<double>(grads[d][begin + i + j]);
-      add(d, rest);
+    if (i < count) {
+      for (int d = 0; d < Rank; ++d) {
+        gradients[d] = Wide{};
+        for (int j = 0; i + j < count; ++j) {
+          gradients[d][j] = static_cast<double>(grads[d][begin + i + j]);
+        }
+      }
+      add(gradients);
     }
-    for (int d = 0; d < Rank; ++d) {
+    for (int d = 0; d < kRows; ++d) {
       Wide* const row = sums_ + d * (Rank + 1);
       row[0] += by_column[d];
       for (int k = 1; k < Rank; ++k) row[k] += of_line[d] * static_cast<double>(first[k]);
       row[Rank] += of_line[d];
     }
+  }
+
+  // Turns gradients in points into those in what the rows of a projective matrix give.
+  TF_STN_INLINE static void PullDivision(const OutputLine<Rank, Real>& line, const Wide& column,
+                                         Wide* gradients) {
+    const auto product = [&](int d) {
+      return static_cast<double>(line.start[d]) + static_cast<double>(line.step[d]) * column;
+    };
+    const Wide last = product(Rank), divisor = BoundedDivisors<double>(last);
+    Wide grad_divisor{};
+    for (int d = 0; d < Rank; ++d) {
+      gradients[d] /= divisor;
+      // A point so far away that it is infinite has no gradient.
+      grad_divisor -= Select(gradients[d] != 0, gradients[d] * (product(d) / divisor), Wide{});
+    }
+    gradients[Rank] = Select(AreSmallDivisors<double>(last), Wide{}, grad_divisor);
   }
 
   Wide sums_[Points::kParameters] = {};
@@ -290,41 +358,44 @@ struct Columns {
   int64_t begin, end;
 };
 
-// Whether start + step * column is finite for all columns.
-TF_STN_INLINE bool IsFinite(double start, double step, const Columns& columns) {
-  const double first = start + step * static_cast<double>(columns.begin);
-  const double last = start + step * static_cast<double>(columns.end);
-  return (first - first) + (last - last) == 0;
-}
+// start + step * column, for the columns of a line.
+struct Linear {
+  double start, step;
 
-// Restricts the column range to coordinates in (low, high).  Conservative: may keep extra columns.
-// REQUIRES: IsFinite(start, step, *columns).
-TF_STN_INLINE void Restrict(double start, double step, double low, double high, Columns* columns) {
-  const double ends[] = {start + step * static_cast<double>(columns->begin),
-                         start + step * static_cast<double>(columns->end)};
-  // More than the rounding of a coordinate: where large terms cancel, many pixels.
-  const auto size = [](double x) { return x < 0 ? -x : x; };
-  const double margin = 1 + 1e-6 * (size(start) + size(step) * static_cast<double>(columns->end));
-  const double below = low - margin, above = high + margin;
-  if ((ends[0] < below && ends[1] < below) || (ends[0] > above && ends[1] > above)) {
-    columns->end = columns->begin;
-    return;
+  TF_STN_INLINE double At(int64_t column) const {
+    return start + step * static_cast<double>(column);
   }
-  if (step == 0) return;
-  double first = (below - start) / step, last = (above - start) / step;
-  if (first > last) {
-    const double swapped = first;
-    first = last;
-    last = swapped;
+
+  TF_STN_INLINE bool IsFinite(const Columns& columns) const {
+    const double first = At(columns.begin), last = At(columns.end);
+    return (first - first) + (last - last) == 0;
   }
-  // What is beyond the columns need not be an int64_t.
-  if (first > static_cast<double>(columns->begin)) {
-    columns->begin = Smaller(columns->end, static_cast<int64_t>(first));
+
+  // Returns at least the size of what is added up.
+  TF_STN_INLINE double Size(const Columns& columns) const {
+    const auto size = [](double x) { return x < 0 ? -x : x; };
+    return size(start) + size(step) * static_cast<double>(columns.end);
   }
-  if (last < static_cast<double>(columns->end)) {
-    columns->end = Larger(columns->begin, static_cast<int64_t>(last) + 1);
+
+  // Restricts the column range to where it is positive.  Conservative: may keep extra columns.
+  // REQUIRES: IsFinite(*columns).
+  TF_STN_INLINE void Restrict(Columns* columns) const {
+    const double first = At(columns->begin), last = At(columns->end);
+    if (first > 0 && last > 0) return;
+    if (!(first > 0) && !(last > 0)) {
+      columns->end = columns->begin;
+      return;
+    }
+    // What is beyond the columns need not be an int64_t.
+    const double root = -start / step;
+    if (step > 0) {
+      if (!(root > static_cast<double>(columns->begin))) return;
+      columns->begin = Smaller(columns->end, static_cast<int64_t>(root));
+    } else if (root < static_cast<double>(columns->end)) {
+      columns->end = Larger(columns->begin, static_cast<int64_t>(root) + 1);
+    }
   }
-}
+};
 
 // The coordinates, along each axis, that may have pixels in some slabs.  Where taps are outside the
 // image, nothing is known if the padding repeats it.
@@ -353,23 +424,45 @@ struct Reach {
   }
 
   // Restricts columns to those whose points may have pixels there.  A coordinate that is not
-  // finite leaves all, since others of its point may be NaN.
+  // finite leaves all, since others of its point may be NaN; so does a divisor near zero.
   template <typename Real>
   TF_STN_INLINE void RestrictLine(const OutputLine<Rank, Real>& line, Columns* columns) const {
-    double start[Rank], step[Rank];
-    for (int d = 0; d < Rank; ++d) {
-      start[d] = static_cast<double>(line.start[d]);
-      step[d] = static_cast<double>(line.step[d]);
-      if (!IsFinite(start[d], step[d], *columns)) return;
+    Linear rows[Rank + 1];
+    for (int d = 0; d <= Rank; ++d) {
+      rows[d] = {static_cast<double>(line.start[d]), static_cast<double>(line.step[d])};
+      if (!rows[d].IsFinite(*columns)) return;
     }
+    const Linear& divisor = rows[Rank];
+    double ends[] = {divisor.At(columns->begin), divisor.At(columns->end)};
+    const double sign = ends[0] < 0 ? -1 : 1;
+    const double least = Least(sign * ends[0], sign * ends[1]);
+    // By more than rounding, so that all divisors are of one sign.
+    if (!(least > 2 * kSmallestDivisor + kRounding * divisor.Size(*columns))) return;
     for (int d = 0; d < Rank; ++d) {
-      const double ends[] = {start[d] + step[d] * static_cast<double>(columns->begin),
-                             start[d] + step[d] * static_cast<double>(columns->end)};
-      const auto is_inside = [&](double x) { return first[d] <= x && x <= last[d]; };
-      if (repeats && !(is_inside(ends[0]) && is_inside(ends[1]))) continue;
-      Restrict(start[d], step[d], low[d], high[d], columns);
+      const auto is_inside = [&](int64_t column) {
+        const double x = rows[d].At(column) / divisor.At(column);
+        return first[d] <= x && x <= last[d];
+      };
+      if (repeats && !(is_inside(columns->begin) && is_inside(columns->end))) continue;
+      // More than the rounding of a coordinate: where large terms cancel, many pixels.
+      const auto margin = [&](double bound) {
+        const double size = bound < 0 ? -bound : bound;
+        return 1 + kRounding * (rows[d].Size(*columns) + size * divisor.Size(*columns)) / least;
+      };
+      const auto keep_beyond = [&](double bound, double side) {
+        Linear{side * (rows[d].start - bound * divisor.start),
+               side * (rows[d].step - bound * divisor.step)}
+            .Restrict(columns);
+      };
+      if (low[d] > -__builtin_inf()) keep_beyond(low[d] - margin(low[d]), sign);
+      if (high[d] < __builtin_inf()) keep_beyond(high[d] + margin(high[d]), -sign);
     }
   }
+
+ private:
+  static constexpr double kRounding = 1e-6;
+
+  TF_STN_INLINE static double Least(double a, double b) { return a < b ? a : b; }
 };
 
 // Calls inside(begin, end) for points [begin, end) of an image that may have pixels in it, and
@@ -383,7 +476,7 @@ TF_STN_INLINE void ForPointsInside(const Points&, const Reach<Points::kRank>&, i
 
 // Line by line, unless these are short.
 template <int Rank, typename Real, typename Inside, typename Outside>
-TF_STN_INLINE void ForPointsInside(const AffinePoints<Rank, Real>& points, const Reach<Rank>& reach,
+TF_STN_INLINE void ForPointsInside(const MatrixPoints<Rank, Real>& points, const Reach<Rank>& reach,
                                    int64_t n, int64_t begin, int64_t end, const Inside& inside,
                                    const Outside& outside) {
   const int64_t width = points.size.side[Rank - 1].divisor();
@@ -391,7 +484,7 @@ TF_STN_INLINE void ForPointsInside(const AffinePoints<Rank, Real>& points, const
   OutputPixel<Rank> at(points.size, begin);
   while (begin < end) {
     const int64_t start = begin - at.pixel[0], until = Smaller(end, start + width);
-    const OutputLine<Rank, Real> line(ItemOf(points, n, at.output), at.pixel);
+    const OutputLine<Rank, Real> line(points, n, at);
     Columns columns{at.pixel[0], until - start};
     reach.RestrictLine(line, &columns);
     if (begin < start + columns.begin) outside(begin, start + columns.begin);
@@ -467,11 +560,11 @@ TF_STN_INLINE void ReadNumbered(const Points& points, int64_t n, const uint32_t*
   FillLastVector(count, to);
 }
 
-// Of affine points, those on the parts of lines that may have pixels there.  Nothing is stored.
+// Of matrices, those on the parts of lines that may have pixels there.  Nothing is stored.
 template <int Rank, typename Real>
-class BandPoints<AffinePoints<Rank, Real>> {
+class BandPoints<MatrixPoints<Rank, Real>> {
  public:
-  using Points = AffinePoints<Rank, Real>;
+  using Points = MatrixPoints<Rank, Real>;
 
   TF_STN_INLINE BandPoints(const Points& points, const Reach<Rank>& reach, const Band& band,
                            int64_t points_per_image)
@@ -507,7 +600,7 @@ class BandPoints<AffinePoints<Rank, Real>> {
   }
 
   TF_STN_INLINE OutputLine<Rank, Real> Line() const {
-    return OutputLine<Rank, Real>(ItemOf(points_, image_, at_.output), at_.pixel);
+    return OutputLine<Rank, Real>(points_, image_, at_);
   }
 
   // Goes on to a line that has columns left, or returns false.
