@@ -247,6 +247,22 @@ TEST(ResultsAreTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+TEST(SoAreThoseOfDisplacementsAndOfProjectiveMatrices) {
+  Case c;
+  c.place = Place::kMostlyInside;
+  c.rows = 90;
+  c.columns = 100;
+  c.size = {40, 30};
+  for (const Modes& modes : {Modes(), Modes{InterpolationMode::kCubic, PaddingMode::kWrap, {}}}) {
+    c.modes = modes;
+    c.seed = 2;
+    CheckThreads<WarpPoints<2, Float>, Float>(c);
+    c.seed = 4;
+    CheckThreads<MatrixPoints<2, float>, Half>(c);
+    CheckThreads<MatrixPoints<2, double>, double>(c);
+  }
+}
+
 // Whichever request for memory fails, the call says so.
 TEST(WithoutMemoryACallFails) {
   Case c;
