@@ -213,12 +213,6 @@ def _padded(
     return inside, kept, lost
 
 
-def _batch(images: int | tf.Tensor, grids: int | tf.Tensor) -> tf.Tensor:
-    """Returns the batch of so many images, or one for all grids, and so many grids, or one."""
-    # Not tf.broadcast_dynamic_shape, which tf2onnx does not convert.
-    return tf.where(tf.equal(images, 1), grids, images)
-
-
 def _sample(
     data: tf.Tensor,
     points: tf.Tensor,
@@ -229,15 +223,12 @@ def _sample(
     """Samples `[images, *size, channels]` at `[grids, points, rank]`.
 
     Returns:
-      `[batch * points, channels]`.
+      `[batch, points, channels]`.
     """
     shape, late = static_shape(data) or (), tf.shape(data)
     images, *size, channels = [late[d] if n is None else n for d, n in enumerate(shape)]
     elements = functools.reduce(lambda a, b: a * b, size)
-    grids, points_of_grid = tf.unstack(tf.shape(points)[:2])
-    batch_points = tf.stack([_batch(images, grids), points_of_grid])
     known = tf.broadcast_static_shape(tf.TensorShape([shape[0], 1]), points.shape[:2]).as_list()
-    count = tf.reduce_prod(batch_points)
     coordinates = tf.unstack(points, axis=-1)
     is_nan = functools.reduce(tf.logical_or, map(tf.math.is_nan, coordinates))
     # A point with a NaN is NaN in all coordinates, and so are all of its gradients.
@@ -257,15 +248,17 @@ def _sample(
 
     def per_sample(values: tf.Tensor) -> tf.Tensor:
         if None in known or list(static_shape(values) or ()) != known:
-            values = tf.broadcast_to(values, batch_points)
-        return tf.reshape(values, [count])
+            # Not tf.broadcast_to, to whose shape XLA holds also those rows that it pads with.
+            values += tf.zeros_like(index[0], values.dtype)
+        return tf.reshape(values, [-1])
 
     pixels = tf.reshape(data, tf.stack([images * elements, channels]))
     output = _pull(pixels, *map(per_sample, index), *map(per_sample, weight))
     for pixel in fill:
-        row = tf.reshape(pixel, tf.stack([1, channels]))
-        output += _pull(row, tf.zeros([count], tf.int32), per_sample(outside))
-    return output
+        row = tf.expand_dims(pixel, 0)
+        outside = per_sample(outside)
+        output += _pull(row, tf.zeros_like(outside, tf.int32), outside)
+    return tf.reshape(output, tf.concat([tf.shape(index[0]), tf.shape(output)[1:]], axis=0))
 
 
 def _of_rank(
@@ -277,13 +270,12 @@ def _of_rank(
     padding: str,
 ) -> tf.Tensor:
     """Samples images, `rank` 2, or volumes, of shapes that may be known only in the graph."""
-    data = _shapes.checked_late(data, warp, rank)
+    data, warp, *fill = _shapes.checked_late(data, warp, fill, rank)
     warp_shape = tf.shape(warp)
     points = tf.reduce_prod(warp_shape[1:-1])
     flat = tf.reshape(warp, tf.stack([warp_shape[0], points, rank]))
     samples = _sample(tf.cast(data, warp.dtype), flat, fill, interpolation, padding)
-    batch = _batch(tf.shape(data)[0], warp_shape[0])
-    shape = tf.concat([[batch], warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
+    shape = tf.concat([tf.shape(samples)[:1], warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
     return tf.cast(tf.reshape(samples, shape), data.dtype)
 
 
