@@ -16,13 +16,14 @@ cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format wheel check-wheel \
+.PHONY: help demo test test-large test-portable test-gpu fuzz clang aarch64 lint format wheel check-wheel \
 	compatibility bazel peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
 	@echo "make test           build and run all tests"
 	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
+	@echo "make test-portable  all tests of the portable implementation, those that take long too"
 	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
 	@echo "make clang          the C++ tests and libFuzzer, compiled by CLANG"
 	@echo "make aarch64        the C++ tests for that processor, by a cross compiler and qemu"
@@ -44,6 +45,11 @@ test: $(VENV)/installed
 
 test-large: $(VENV)/installed
 	$(bin)/python -m pytest -m large -rs tests/ops/test_large.py $(PYTEST_ARGUMENTS)
+
+# All that runs in TensorFlow's own operations as well, what takes long included.
+test-portable: $(VENV)/installed
+	$(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m 'not large' -k portable \
+		tests/ops tests/export $(PYTEST_ARGUMENTS)
 
 # Each property of that many problems, 20 times as many for the C++ loops, and other ones in every
 # run. One that fails is printed, smaller, with how to try it again.

@@ -6,10 +6,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 from problems import RANKS, coordinates_of, problem
 
 from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._resampler import DATA_TYPES
+
+pytestmark = BOTH
 
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
 BATCHES = pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_output_and_gradients_equal_those_of_copies(modes, images, grids, rank):
     )
 
 
+@SLOW_IF_PORTABLE
 @ALL_RANKS
 @BATCHES
 @MODES
@@ -196,6 +200,7 @@ print(peak() - before)
 """
 
 
+@COMPILED
 def test_no_image_is_copied_for_many_grids():
     """Gradients of both orders of 256 grids on one image take a few images, not 256."""
     result = subprocess.run(

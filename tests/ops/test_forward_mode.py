@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from implementations import BOTH
 
 import tf_stn
+
+pytestmark = BOTH
 
 STEP = 1e-4
 
