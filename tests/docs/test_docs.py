@@ -18,7 +18,7 @@ from tf_stn import transformations
 from tf_stn.__main__ import OPS
 from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md"))
 MODULES = (
     "callbacks",
     "fields",
@@ -58,13 +58,13 @@ def test_docstring_has_every_section(item):
     assert all(f"\n    {section}" in item.__doc__ for section in sections)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "keras2.md"])
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "how_to/keras2.md"])
 def test_examples_of_a_page_run(page):
     run_examples(page)  # That of Keras 2 in an environment of its own, in only_keras2.py.
 
 
 def test_pages_name_every_mode():
-    text = (ROOT / "docs/sampling.md").read_text()
+    text = (ROOT / "docs/explanation/sampling.md").read_text()
     for mode in (*INTERPOLATIONS, *PADDINGS):
         assert f'| `"{mode}"`' in text
 
@@ -76,7 +76,7 @@ def test_picture_of_the_modes_is_drawn(tmp_path):
     picture = matplotlib.image.imread(tmp_path / "sampling.png")[..., :3]
     is_orange = (np.abs(picture - [1.0, 0.65, 0.0]) < 0.1).all(axis=-1)
     assert is_orange.sum() > 15 * 100  # An outline in each of the photos.
-    assert (ROOT / "docs/sampling.png").stat().st_size < 300_000
+    assert (ROOT / "docs/pictures/sampling.png").stat().st_size < 300_000
 
 
 def test_pictures_of_the_transformations_are_drawn(tmp_path):
@@ -84,11 +84,12 @@ def test_pictures_of_the_transformations_are_drawn(tmp_path):
     subprocess.run([sys.executable, script, "--output", tmp_path], check=True, capture_output=True)
     for name in ("direction.png", "visualize.png"):
         picture, kept = (
-            matplotlib.image.imread(folder / name)[..., :3] for folder in (tmp_path, ROOT / "docs")
+            matplotlib.image.imread(folder / name)[..., :3]
+            for folder in (tmp_path, ROOT / "docs/pictures")
         )
         assert picture.shape == kept.shape
         assert np.abs(picture - kept).mean() < 0.02  # Fonts and colours in the file may differ.
-        assert (ROOT / "docs" / name).stat().st_size < 200_000
+        assert (ROOT / "docs/pictures" / name).stat().st_size < 200_000
 
 
 def test_readme_example_runs():
