@@ -16,8 +16,8 @@ cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format wheel check-wheel \
-	compatibility bazel peers benchmark clean
+.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format docs check-docs wheel \
+	check-wheel compatibility bazel peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
@@ -28,6 +28,7 @@ help:
 	@echo "make aarch64        the C++ tests for that processor, by a cross compiler and qemu"
 	@echo "make test-gpu       the tests of ops and layers on a GPU, which must be there"
 	@echo "make lint           check style and types; make format mends style"
+	@echo "make docs           build the site in build/docs/html; make check-docs opens it in Chromium"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
 	@echo "make compatibility  the same for every supported TensorFlow"
@@ -88,6 +89,16 @@ format: $(VENV)/installed
 	$(bin)/ruff format .
 	$(bin)/clang-format -i $(cc_files)
 
+# Anew each time, as a page that is not read again gives no warnings. The package is imported, but
+# needs no library for that.
+docs: $(VENV)/docs
+	rm -rf build/docs
+	$(bin)/python -m sphinx -W --keep-going --quiet -d build/docs/doctrees docs build/docs/html
+	@echo "build/docs/html/index.html"
+
+check-docs: docs $(VENV)/installed
+	TF_STN_REQUIRE_SITE=1 $(bin)/python -m pytest tests/docs/test_site.py $(PYTEST_ARGUMENTS)
+
 # From the source distribution, so that nothing left by an earlier build gets in and nothing is
 # missing from it. TensorFlow provides its framework library; no other may be missing on a machine.
 wheel: $(VENV)/installed
@@ -142,6 +153,10 @@ $(VENV)/tensorflow-$(TENSORFLOW):
 	$(PYTHON) -m venv --clear $(VENV)
 	$(bin)/python -m pip install --quiet '$(TENSORFLOW_PACKAGE)==$(TENSORFLOW).*' 'setuptools>=77'
 	$(bin)/python -m pip install --quiet --no-deps -r requirements-cuda.txt
+	touch $@
+
+$(VENV)/docs: $(VENV)/tensorflow-$(TENSORFLOW) docs/requirements.txt
+	$(bin)/python -m pip install --quiet -r docs/requirements.txt
 	touch $@
 
 $(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tools/toolchain.py tf_stn/__init__.py \

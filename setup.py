@@ -342,6 +342,7 @@ setup(
         "demo": ["matplotlib>=3.8", "mlxtend==0.25.0", "tqdm>=4.66"],
         # Figures in docs are of the brain that this nilearn ships.
         "examples": ["matplotlib>=3.8", "nilearn==0.14.1", "scikit-image>=0.25", "tqdm>=4.66"],
+        "docs": pathlib.Path("docs/requirements.txt").read_text().split(),
         "onnx": ["onnx>=1.17", "tf2onnx>=1.17"],
         "dev": [
             "ai-edge-litert==2.3.0",
