@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
 .PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format docs check-docs wheel \
-	check-wheel compatibility bazel peers benchmark clean
+	check-wheel release-notes compatibility bazel peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
@@ -31,6 +31,7 @@ help:
 	@echo "make docs           build the site in build/docs/html; make check-docs opens it in Chromium"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
+	@echo "make release-notes  whether TAG, such as v0.1.0, can be released, and its notes in build/"
 	@echo "make compatibility  the same for every supported TensorFlow"
 	@echo "make bazel          build and test with Bazel"
 	@echo "make peers          an environment for each peer of the benchmark, with PEER_PYTHON"
@@ -83,6 +84,7 @@ lint: $(VENV)/installed
 	$(bin)/ruff format --check .
 	$(bin)/mypy tf_stn
 	$(bin)/clang-format --dry-run --Werror $(cc_files)
+	$(bin)/actionlint
 
 format: $(VENV)/installed
 	$(bin)/ruff check --fix .
@@ -109,6 +111,11 @@ wheel: $(VENV)/installed
 
 check-wheel: wheel
 	PYTHON=$(PYTHON) tools/check_wheel.sh dist/*.whl
+
+# Of the files alone, so that a tag which is wrong is told at once.
+release-notes:
+	@mkdir -p build
+	$(PYTHON) tools/release_notes.py $(TAG) --output build/release_notes.md
 
 # With GPU kernels, where there is an nvcc, which an isolated build would not find among packages.
 compatibility: $(VENV)/installed
