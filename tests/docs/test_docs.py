@@ -111,6 +111,17 @@ def test_files_that_a_page_links_to_exist(page):
         assert ((ROOT / page).parent / path).exists(), path
 
 
+def test_pages_and_scripts_name_files_of_docs_that_exist():
+    readers = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.py")]
+    names = [
+        (reader, name)
+        for reader in readers
+        for name in re.findall(r"(?<!/)\bdocs/[\w/]+\.(?:md|png|json|rst|py)\b", reader.read_text())
+    ]
+    assert len(names) > 40
+    assert [(reader, name) for reader, name in names if not (ROOT / name).exists()] == []
+
+
 def test_paths_in_the_readme_exist():
     paths = re.findall(r"^\| `([^`]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert paths
