@@ -28,6 +28,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     # Ours.
+    "class_descriptions",
     "links_to_reference",
     "public_names",
     "repository_pages",
@@ -64,6 +65,7 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"tf-stn {release}"
+html_baseurl = "https://tf-stn.github.io/tf-stn/"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_favicon = "static/logo.svg"

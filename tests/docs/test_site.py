@@ -175,7 +175,8 @@ def build(folder, files):
 SMALL_SITE = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "docs/extensions")!r})
-extensions = ["myst_parser", "links_to_reference", "public_names", "repository_pages"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions += ["class_descriptions", "links_to_reference", "public_names", "repository_pages"]
 """
 # It describes one name of two, and lists the other.
 HALF_A_REFERENCE = """
@@ -225,3 +226,30 @@ def test_page_that_is_a_link_shows_that_file_with_its_links(tmp_path):
         'href="pages/shown.html"><span class="std std-doc">Read me'
         in (html / "index.html").read_text()
     )
+
+
+CLASSES = """
+Site
+====
+
+.. autoclass:: tf_stn.layers.Resampler
+
+.. autoclass:: tf_stn.transformations.BSpline
+   :members:
+
+.. autoclass:: tf_stn.transformations.Bounded
+   :show-inheritance:
+
+.. autoclass:: tf_stn.regularizers.Folding
+   :show-inheritance:
+"""
+
+
+def test_classes_are_described_by_their_arguments_and_public_bases(tmp_path):
+    _, _, html = build(tmp_path, {"index.rst": CLASSES})
+    text = re.sub(r"<[^>]+>|\s", "", (html / "index.html").read_text())
+    assert "tf_stn.layers.Resampler(*,interpolation" in text
+    assert "tf_stn.transformations.BSpline(control_points" in text
+    assert "Bases:TransformationKeeps" in text
+    assert "Bases:RegularizerUnfolds" in text
+    assert "compute_warp" not in text  # An override of what Transformation describes.
