@@ -26,7 +26,6 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
-    "sphinx_design",
     # Ours.
     "class_descriptions",
     "links_to_reference",
@@ -36,7 +35,6 @@ extensions = [
 exclude_patterns = ["requirements.txt"]
 
 # Pages are Markdown that reads well without Sphinx, too.
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
