@@ -111,6 +111,16 @@ def test_files_that_a_page_links_to_exist(page):
         assert ((ROOT / page).parent / path).exists(), path
 
 
+SECTIONS = sorted(path.parent for path in ROOT.glob("docs/*/index.md"))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda path: path.name)
+def test_first_page_of_a_section_leads_to_all_others(section):
+    pages = {path.name for path in section.iterdir() if path.suffix in (".md", ".rst")}
+    links = re.findall(r"\]\(([\w.]+)\)", (section / "index.md").read_text())
+    assert pages - {"index.md"} <= set(links)
+
+
 def test_pages_and_scripts_name_files_of_docs_that_exist():
     readers = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.py")]
     names = [

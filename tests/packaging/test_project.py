@@ -63,6 +63,15 @@ def test_workflows_build_a_wheel_for_every_supported_minor():
     assert matrix["tensorflow"] == supported_minors()
 
 
+def test_commits_are_checked_by_the_same_versions_as_the_rest():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+    assert hooks
+    for hook in hooks:
+        (pinned,) = hook["additional_dependencies"]
+        assert f'"{pinned}"' in (ROOT / "setup.py").read_text()
+
+
 def supported_minors():
     (minors,) = re.findall(r"^MINORS \?= (.*)$", MAKEFILE, re.MULTILINE)
     return minors.split()
