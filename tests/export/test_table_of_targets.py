@@ -1,4 +1,4 @@
-"""What docs/export.md promises of every target has a test, or says why it is not so."""
+"""What docs/how_to/export.md promises of every target has a test, or says why it is not so."""
 
 import re
 
@@ -120,7 +120,7 @@ def test_portable_gradients_of_each_image_are_those_of_the_image_alone(rng):
 
 
 def rows():
-    lines = (ROOT / "docs/export.md").read_text().splitlines()
+    lines = (ROOT / "docs/how_to/export.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("| ")][1:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
