@@ -53,6 +53,7 @@ def assert_equal_to_tiled(function, inputs, grad_output):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 
+@SLOW_IF_PORTABLE
 @ALL_RANKS
 @BATCHES
 @MODES
@@ -111,6 +112,7 @@ def test_gradients_of_every_type_are_summed_over_the_batch(images, grids, dtype)
         np.testing.assert_allclose(tf.cast(a, tf.float64), b, rtol=accuracy, atol=accuracy)
 
 
+@SLOW_IF_PORTABLE
 @BATCHES
 def test_batches_may_be_known_late(rng, images, grids):
     """A graph that does not know the batches runs any of them, forward and backward."""

@@ -81,6 +81,7 @@ def test_empty_inputs_give_empty_outputs_and_zero_gradients(dtype, data_shape, p
     np.testing.assert_array_equal(grad_warp, np.zeros(warp.shape))
 
 
+@COMPILED
 @pytest.mark.parametrize("points", [0, 1])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_hold_no_stale_memory(dtype, points):

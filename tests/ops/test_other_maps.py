@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from implementations import BOTH, COMPILED
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 
 from tf_stn import (
     affine_resampler,
@@ -95,6 +95,7 @@ def test_points_at_infinity_are_outside_with_finite_gradients():
     assert all(np.isfinite(g).all() for g in tape.gradient(output, [data, matrix]))
 
 
+@SLOW_IF_PORTABLE
 @SIZES
 def test_gradients_equal_differences(rng, size):
     rank = len(size)
