@@ -70,20 +70,14 @@ def _push(samples: tf.Tensor, rows: tf.Tensor, *taps: tf.Tensor) -> tuple[tf.Ten
         along_weights = _products(grad, samples, *indices)
         return _pull(grad, *taps), None, *[None for _ in indices], *along_weights
 
-    count, channels = tf.unstack(tf.shape(samples))
-    total = tf.zeros(tf.stack([rows, channels]), samples.dtype)
-    # Without channels nothing may be added, not even nothing.
-    kept = count if samples.shape[1] else count * tf.minimum(channels, 1)
-    zero = tf.zeros(tf.stack([kept, channels]), samples.dtype)
+    total = None
     for index, weight in zip(indices, weights, strict=True):
-        weighted = samples * tf.expand_dims(weight, -1)
         fixed = tf.stop_gradient(weight)
         takes_part = (fixed < 0) | (fixed > 0)
-        if not samples.shape[1]:
-            index, weighted, takes_part = index[:kept], weighted[:kept], takes_part[:kept]
-        weighted = tf.raw_ops.Select(condition=takes_part, x=weighted, y=zero)
-        # In place. A sum for each tap would need as many images, one sum for all as many samples.
-        total = tf.tensor_scatter_nd_add(total, tf.expand_dims(index, -1), weighted)
+        # A negative place is left out. Twice as fast as tf.tensor_scatter_nd_add.
+        places = tf.where(takes_part, index, -1)
+        part = tf.math.unsorted_segment_sum(samples * tf.expand_dims(weight, -1), places, rows)
+        total = part if total is None else total + part
     return total, gradient
 
 

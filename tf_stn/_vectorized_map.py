@@ -193,21 +193,6 @@ class _Call:
         ]
 
 
-def _scatter_add(pfor_input: Any) -> tf.Tensor:
-    """Adds for all iterations at once: the iteration goes before each index.
-
-    This is the one op of the portable form's gradients that TensorFlow itself would loop over.
-    """
-    pfor_input.stack_inputs([0, 1, 2])
-    tensor, indices, updates = map(pfor_input.stacked_input, range(3))
-    iteration = tf.zeros_like(indices[..., :1])
-    length, others = tf.shape(indices)[:1], tf.ones([tf.rank(indices) - 1], tf.int32)
-    iteration += tf.reshape(
-        tf.range(length[0], dtype=indices.dtype), tf.concat([length, others], axis=0)
-    )
-    return tf.tensor_scatter_nd_add(tensor, tf.concat([iteration, indices], axis=-1), updates)
-
-
 def _register() -> None:
     """Registers a converter for each op, unless there is one.
 
@@ -225,8 +210,6 @@ def _register() -> None:
         op = "TfStn>" + name.title().replace("_", "")
         with contextlib.suppress(AssertionError):
             RegisterPFor(op)(functools.partial(convert, name))
-    with contextlib.suppress(AssertionError):
-        RegisterPFor("TensorScatterAdd")(lambda pfor_input: wrap(_scatter_add(pfor_input), True))
 
 
 _register()

@@ -295,18 +295,6 @@ def test_portable_form_runs_in_no_loop_either():
     assert_equal(results, expected, tolerance=1e-12)
 
 
-def test_what_is_added_in_places_of_several_axes_stays_in_its_iteration():
-    rng = np.random.default_rng(0)
-    places = tf.constant(rng.integers(0, 3, [ITERATIONS, 6, 2]))
-    values = tf.constant(rng.normal(size=[ITERATIONS, 6, 5]))
-
-    def add(each):
-        return tf.tensor_scatter_nd_add(tf.ones([3, 4, 5], tf.float64), *each)
-
-    results = tf.vectorized_map(add, (places, values))
-    assert_equal([results], [tf.stack([add(each) for each in zip(places, values)])], 1e-12)
-
-
 def test_what_has_no_batch_axis_cannot_differ_between_iterations():
     """TensorFlow then runs the op in a loop, unless that is not wanted."""
     data, warp = operands("resampler", 1, 1, (False, False))
