@@ -27,9 +27,13 @@ def _can_be_equal(a: int | None, b: int | None) -> bool:
     return a is None or b is None or a == b
 
 
+def _expectation(argument: str, expected: dict[int, str], rank: int | None) -> str:
+    shapes = " or ".join(expected.values()) if rank is None else expected[rank]
+    return f"`{argument}` must have shape {shapes}"
+
+
 def _wrong(argument: str, expected: dict[int, str], rank: int | None, shape: Shape) -> str:
-    expectation = " or ".join(expected.values()) if rank is None else expected[rank]
-    return f"`{argument}` must have shape {expectation}, received {_shown(shape)}"
+    return f"{_expectation(argument, expected, rank)}, received {_shown(shape)}"
 
 
 def _pixels_error(data: Sequence[int | None], where: str, received: str) -> str:
@@ -118,13 +122,12 @@ def checked_late(
         checks.append(tf.debugging.Assert(condition, [message + ",", *received], summarize=9))
 
     if known[0] is None:
-        expectation = " or ".join(IMAGES.values())
-        message = f"`data` must have shape {expectation}"
+        message = _expectation("data", IMAGES, None)
         require(tf.equal(tf.rank(data), rank + 2), message, "received", shapes[0])
     if known[1] is None or known[1][-1] is None:
         ends = tf.concat([[0], shapes[1]], axis=0)
         fits = (tf.rank(warp) > 1) & tf.equal(ends[-1], rank)
-        require(fits, f"`warp` must have shape {_WARPS[rank]}", "received", shapes[1])
+        require(fits, _expectation("warp", _WARPS, rank), "received", shapes[1])
     with tf.control_dependencies(checks):  # Without them the next ones could not be computed.
         data_shape, warp_shape = map(tf.identity, shapes)
     batches = [None if not shape else shape[0] for shape in known]
