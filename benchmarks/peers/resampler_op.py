@@ -33,8 +33,10 @@ class ByTape(ThisPackage):
     """`tf_stn.resampler`, its gradients, and the transformation of images by θ."""
 
     def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
-        tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        output_size = inputs["grad_output"].shape[1:-1]
+        return self.steps_of({name: tf.constant(array) for name, array in inputs.items()})
+
+    def steps_of(self, tensors: dict[str, tf.Tensor]) -> dict[str, Step]:
+        output_size = tuple(tensors["grad_output"].shape[1:-1])
         return steps_by_tape(
             tf_stn.resampler,
             lambda data, theta: tf_stn.affine_resampler(data, theta, output_size),
@@ -45,10 +47,8 @@ class ByTape(ThisPackage):
 class ResamplerOp(ByTape):
     """The same, with the op of the gradients alone where they alone are measured."""
 
-    def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
-        data, warp, grad_output = (
-            tf.constant(inputs[name]) for name in ("data", "warp", "grad_output")
-        )
+    def steps_of(self, tensors: dict[str, tf.Tensor]) -> dict[str, Step]:
+        data, warp, grad_output = (tensors[name] for name in ("data", "warp", "grad_output"))
 
         def backward() -> dict[str, tf.Tensor]:
             grad_data, grad_warp = ops.tf_stn_resampler_grad(
@@ -56,7 +56,7 @@ class ResamplerOp(ByTape):
             )
             return {"grad_data": grad_data, "grad_warp": grad_warp}
 
-        return super().steps(inputs) | {"backward": backward}
+        return super().steps_of(tensors) | {"backward": backward}
 
 
 class Xla(ResamplerOp):
