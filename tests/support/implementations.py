@@ -6,7 +6,8 @@ BOTH = pytest.mark.usefixtures("implementation")
 """For a module, whose tests then run with the compiled ops and with the portable ones."""
 
 COMPILED = pytest.mark.parametrize("implementation", ["compiled"], indirect=True)
-"""For a test in such a module that calls our ops by name, or that samples nothing."""
+"""For a test in such a module that calls our ops by name, is about their memory,
+or samples nothing."""
 
 SLOW_IF_PORTABLE = pytest.mark.parametrize(
     "implementation",
