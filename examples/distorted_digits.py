@@ -15,7 +15,8 @@ shows what the transformer looks at and what it makes of it.
 
 makes the paper's table: every distortion, network and transformation, with several seeds. Each run
 has one thread and is kept at once when it is finished. The same command goes on after a kill;
-started in several shells, they share the runs. See docs/distorted_digits.md, and --help.
+started in several shells, they share the runs. See --help, and
+docs/explanation/distorted_digits.md.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Draws in which direction transformations go, and what four of them sample of a photo.
 
-    python examples/draw_transformations.py --output docs
+    python examples/draw_transformations.py --output docs/pictures
 
-These are the pictures of docs/transformations.md and of docs/visualize.md. The photo, of Grace
-Hopper, is one that Matplotlib ships.
+These are the pictures of docs/explanation/transformations.md and of docs/how_to/visualize.md. The
+photo, of Grace Hopper, is one that Matplotlib ships.
 """
 
 import argparse
@@ -121,7 +121,10 @@ def draw_kinds(path: pathlib.Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--output", type=pathlib.Path, default=pathlib.Path("docs"), help="folder for the pictures"
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("docs/pictures"),
+        help="folder for the pictures",
     )
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)

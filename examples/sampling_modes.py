@@ -1,6 +1,6 @@
-"""Draws what each interpolation and each padding does, the picture of docs/sampling.md.
+"""Draws what each interpolation and each padding does, the picture of docs/explanation/sampling.md.
 
-    python examples/sampling_modes.py --output docs
+    python examples/sampling_modes.py --output docs/pictures
 
 Above, a line of four pixels: which of them is read for each index outside, and the values between
 them. Below, a small photo (of Grace Hopper, which Matplotlib ships), sampled far outside its edges.
@@ -121,7 +121,10 @@ def draw(path: pathlib.Path, size: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--output", type=pathlib.Path, default=pathlib.Path("docs"), help="folder for the picture"
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("docs/pictures"),
+        help="folder for the picture",
     )
     parser.add_argument("--size", type=int, default=252, help="samples along a side of a photo")
     options = parser.parse_args(arguments)

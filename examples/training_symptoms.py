@@ -1,12 +1,12 @@
 """Shows why spatial transformers do not train, and what cures them.
 
-    python examples/training_symptoms.py --output docs         # the figures of docs/training.md
-    python examples/training_symptoms.py --only blank far      # some of them
+    python examples/training_symptoms.py --output docs/pictures    # all of them
+    python examples/training_symptoms.py --only blank far          # some
 
-Each experiment is small: a classifier of two dense layers, with a transformer in front, learns
-real digits, rotated, scaled and placed somewhere on a canvas as in distorted_digits.py, for a few
-hundred steps, with several seeds; or the sampler is looked at alone. What was measured is printed;
-the pictures are of the first seed.
+These are the figures of docs/how_to/training.md. Each experiment is small: a classifier of two
+dense layers, with a transformer in front, learns real digits, rotated, scaled and placed somewhere
+on a canvas as in distorted_digits.py, for a few hundred steps, with several seeds; or the sampler
+is looked at alone. What was measured is printed; the pictures are of the first seed.
 """
 
 import argparse
@@ -573,7 +573,10 @@ def table(measures: Measures) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--output", type=pathlib.Path, default=pathlib.Path("docs"), help="folder for the figures"
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("docs/pictures"),
+        help="folder for the figures",
     )
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, help="default: all")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="default: %(default)s")

@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tf_stn
 from tf_stn._keras import keras
 
 tf.config.threading.set_intra_op_parallelism_threads(2)
@@ -31,6 +33,14 @@ def on_cpu():
     """For what holds on the CPU alone."""
     with tf.device("/CPU:0"):
         yield
+
+
+@pytest.fixture(params=["compiled", "portable"])
+def implementation(request):
+    """Runs a test with the compiled ops, and in TensorFlow's own."""
+    is_portable = request.param == "portable"
+    with tf_stn.portable() if is_portable else contextlib.nullcontext():
+        yield request.param
 
 
 @pytest.fixture

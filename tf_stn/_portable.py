@@ -12,6 +12,9 @@ differentiates by itself the weights, as functions of the points.
 
 The rules are written out since TensorFlow's own would multiply by zero, and zero times infinity is
 NaN: a tap of weight zero takes no part, whatever its pixel holds.
+
+What only decides something, and has no derivative, is taken of `tf.stop_gradient`: where forward
+mode is nested in a graph, TensorFlow fails at ops that have none.
 """
 
 import functools
@@ -49,7 +52,7 @@ def _pull(pixels: tf.Tensor, *taps: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     for index, weight in zip(indices, weights, strict=True):
         weighted = tf.gather(pixels, index) * tf.expand_dims(weight, -1)
         # Not tf.where, which would broadcast the condition, at several times the cost.
-        is_read = tf.not_equal(weight, 0)
+        is_read = tf.not_equal(tf.stop_gradient(weight), 0)
         weighted = tf.raw_ops.Select(condition=is_read, x=weighted, y=zero)
         total = weighted if total is None else total + weighted
     return total, gradient
@@ -67,19 +70,14 @@ def _push(samples: tf.Tensor, rows: tf.Tensor, *taps: tf.Tensor) -> tuple[tf.Ten
         along_weights = _products(grad, samples, *indices)
         return _pull(grad, *taps), None, *[None for _ in indices], *along_weights
 
-    count, channels = tf.unstack(tf.shape(samples))
-    total = tf.zeros(tf.stack([rows, channels]), samples.dtype)
-    # Without channels nothing may be added, not even nothing.
-    kept = count if samples.shape[1] else count * tf.minimum(channels, 1)
-    zero = tf.zeros(tf.stack([kept, channels]), samples.dtype)
+    total = None
     for index, weight in zip(indices, weights, strict=True):
-        weighted = samples * tf.expand_dims(weight, -1)
-        takes_part = (weight < 0) | (weight > 0)
-        if not samples.shape[1]:
-            index, weighted, takes_part = index[:kept], weighted[:kept], takes_part[:kept]
-        weighted = tf.raw_ops.Select(condition=takes_part, x=weighted, y=zero)
-        # In place. A sum for each tap would need as many images, one sum for all as many samples.
-        total = tf.tensor_scatter_nd_add(total, tf.expand_dims(index, -1), weighted)
+        fixed = tf.stop_gradient(weight)
+        takes_part = (fixed < 0) | (fixed > 0)
+        # A negative place is left out. Twice as fast as tf.tensor_scatter_nd_add.
+        places = tf.where(takes_part, index, -1)
+        part = tf.math.unsorted_segment_sum(samples * tf.expand_dims(weight, -1), places, rows)
+        total = part if total is None else total + part
     return total, gradient
 
 
@@ -98,7 +96,7 @@ def _products(
 
 def _finite_times(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """Returns `weight * x`, and 0 where the weight is 0 and x infinite or NaN."""
-    is_lost = tf.equal(weight, 0) & ~tf.math.is_finite(x)
+    is_lost = tf.equal(tf.stop_gradient(weight), 0) & ~tf.math.is_finite(tf.stop_gradient(x))
     return tf.where(is_lost, tf.zeros_like(x), x) * weight
 
 
@@ -123,16 +121,39 @@ def _outer(first: Sequence[tf.Tensor], second: Sequence[tf.Tensor]) -> Tensors:
     return list(product(*first, *second))
 
 
-def _cubic_weights(t: tf.Tensor) -> Tensors:
-    """Returns the weights of four pixels, in forms that are exactly 0 and 1 on a pixel centre."""
+# The two pieces of the cubic kernel and their derivatives, in forms exact on pixel centres.
+_NEAR_PIECE: list[Callable[[Any], Any]] = [
+    lambda s: ((_A + 2) * s - (_A + 3)) * s * s + 1,
+    lambda s: (3 * (_A + 2) * s - 2 * (_A + 3)) * s,
+    lambda s: 6 * (_A + 2) * s - 2 * (_A + 3),
+    lambda s: 0 * s + 6 * (_A + 2),
+    lambda s: 0 * s,
+]
+_FAR_PIECE: list[Callable[[Any], Any]] = [
+    lambda s: _A * s * (1 - s) * (1 - s),
+    lambda s: _A * (1 - s) * (1 - 3 * s),
+    lambda s: _A * (6 * s - 4),
+    lambda s: 0 * s + 6 * _A,
+    lambda s: 0 * s,
+]
 
-    def near(s: tf.Tensor) -> tf.Tensor:
-        return ((_A + 2) * s - (_A + 3)) * s * s + 1
 
-    def far(s: tf.Tensor) -> tf.Tensor:
-        return _A * s * (1 - s) * (1 - s)
+def _cubic_weights(t: tf.Tensor, order: int = 0) -> Tensors:
+    """Returns the weights of four pixels, or their derivatives of some order.
 
-    return [far(t), near(t), near(1 - t), far(1 - t)]
+    Where a derivative is zero, as on a pixel centre, it stays so for a pixel that is not finite.
+    """
+
+    @tf.custom_gradient
+    def weights(t: tf.Tensor) -> tuple[Tensors, Callable]:
+        def gradient(*grads: tf.Tensor) -> tf.Tensor:
+            return tf.add_n(list(map(_finite_times, grads, _cubic_weights(t, order + 1))))
+
+        near, far = _NEAR_PIECE[min(order, 4)], _FAR_PIECE[min(order, 4)]
+        sign = (-1) ** order
+        return [far(t), near(t), sign * near(1 - t), sign * far(1 - t)], gradient
+
+    return list(weights(t))
 
 
 def _taps(
@@ -146,12 +167,12 @@ def _taps(
     zero, one = tf.zeros([], x.dtype), tf.ones([], x.dtype)
     known = tf.clip_by_value(tf.where(is_nan, zero, x), -_FAR, _FAR)
     if interpolation == "nearest":
-        return [tf.cast(tf.round(known), tf.int32)], [tf.where(is_nan, x, one)]
-    low = tf.floor(known)
+        return [tf.cast(tf.round(tf.stop_gradient(known)), tf.int32)], [tf.where(is_nan, x, one)]
+    low = tf.floor(tf.stop_gradient(known))
     first = tf.cast(low, tf.int32)
     t = x - low
     if interpolation != "linear" or not is_masked:
-        t = tf.where(tf.abs(x) > _FAR, zero, t)
+        t = tf.where(tf.abs(tf.stop_gradient(x)) > _FAR, zero, t)
     if interpolation == "linear":
         return [first, first + 1], [1 - t, t]
     return [first + (k - 1) for k in range(4)], _cubic_weights(t)
@@ -194,7 +215,9 @@ def _merged(indices: Tensors, weights: Tensors) -> Tensors:
             weights[k] = tf.where(same, zero, weights[k])
     if len(weights) > 1:
         are_same = [tf.equal(index, indices[0]) for index in indices[1:]]
-        are_one = functools.reduce(tf.logical_and, are_same) & ~tf.math.is_nan(weights[0])
+        are_one = functools.reduce(tf.logical_and, are_same) & ~tf.math.is_nan(
+            tf.stop_gradient(weights[0])
+        )
         weights[0] = tf.where(are_one, one, weights[0])
     return weights
 
@@ -213,12 +236,6 @@ def _padded(
     return inside, kept, lost
 
 
-def _batch(images: int | tf.Tensor, grids: int | tf.Tensor) -> tf.Tensor:
-    """Returns the batch of so many images, or one for all grids, and so many grids, or one."""
-    # Not tf.broadcast_dynamic_shape, which tf2onnx does not convert.
-    return tf.where(tf.equal(images, 1), grids, images)
-
-
 def _sample(
     data: tf.Tensor,
     points: tf.Tensor,
@@ -229,17 +246,18 @@ def _sample(
     """Samples `[images, *size, channels]` at `[grids, points, rank]`.
 
     Returns:
-      `[batch * points, channels]`.
+      `[batch, points, channels]`.
     """
     shape, late = static_shape(data) or (), tf.shape(data)
     images, *size, channels = [late[d] if n is None else n for d, n in enumerate(shape)]
     elements = functools.reduce(lambda a, b: a * b, size)
-    grids, points_of_grid = tf.unstack(tf.shape(points)[:2])
-    batch_points = tf.stack([_batch(images, grids), points_of_grid])
     known = tf.broadcast_static_shape(tf.TensorShape([shape[0], 1]), points.shape[:2]).as_list()
-    count = tf.reduce_prod(batch_points)
+    if shape and 0 in (shape[0], shape[-1]):
+        # No sample needs them: their gradient is 0, even that of NaN.
+        points = tf.where(False, points, tf.stop_gradient(points))
     coordinates = tf.unstack(points, axis=-1)
-    is_nan = functools.reduce(tf.logical_or, map(tf.math.is_nan, coordinates))
+    fixed = map(tf.stop_gradient, coordinates)
+    is_nan = functools.reduce(tf.logical_or, map(tf.math.is_nan, fixed))
     # A point with a NaN is NaN in all coordinates, and so are all of its gradients.
     some_nan = functools.reduce(tf.add, coordinates)
     index: Tensors = [tf.expand_dims(tf.range(images), 1)]
@@ -257,15 +275,17 @@ def _sample(
 
     def per_sample(values: tf.Tensor) -> tf.Tensor:
         if None in known or list(static_shape(values) or ()) != known:
-            values = tf.broadcast_to(values, batch_points)
-        return tf.reshape(values, [count])
+            # Not tf.broadcast_to, to whose shape XLA holds also those rows that it pads with.
+            values += tf.zeros_like(index[0], values.dtype)
+        return tf.reshape(values, [-1])
 
     pixels = tf.reshape(data, tf.stack([images * elements, channels]))
     output = _pull(pixels, *map(per_sample, index), *map(per_sample, weight))
     for pixel in fill:
-        row = tf.reshape(pixel, tf.stack([1, channels]))
-        output += _pull(row, tf.zeros([count], tf.int32), per_sample(outside))
-    return output
+        row = tf.expand_dims(pixel, 0)
+        outside = per_sample(outside)
+        output += _pull(row, tf.zeros_like(outside, tf.int32), outside)
+    return tf.reshape(output, tf.concat([tf.shape(index[0]), tf.shape(output)[1:]], axis=0))
 
 
 def _of_rank(
@@ -277,13 +297,12 @@ def _of_rank(
     padding: str,
 ) -> tf.Tensor:
     """Samples images, `rank` 2, or volumes, of shapes that may be known only in the graph."""
-    data = _shapes.checked_late(data, warp, rank)
+    data, warp, *fill = _shapes.checked_late(data, warp, fill, rank)
     warp_shape = tf.shape(warp)
     points = tf.reduce_prod(warp_shape[1:-1])
     flat = tf.reshape(warp, tf.stack([warp_shape[0], points, rank]))
     samples = _sample(tf.cast(data, warp.dtype), flat, fill, interpolation, padding)
-    batch = _batch(tf.shape(data)[0], warp_shape[0])
-    shape = tf.concat([[batch], warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
+    shape = tf.concat([tf.shape(samples)[:1], warp_shape[1:-1], tf.shape(data)[-1:]], axis=0)
     return tf.cast(tf.reshape(samples, shape), data.dtype)
 
 

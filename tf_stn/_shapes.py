@@ -35,9 +35,13 @@ def _can_be_equal(a: int | None, b: int | None) -> bool:
     return a is None or b is None or a == b
 
 
+def _expectation(argument: str, expected: dict[int, str], rank: int | None) -> str:
+    shapes = " or ".join(expected.values()) if rank is None else expected[rank]
+    return f"`{argument}` must have shape {shapes}"
+
+
 def _wrong(argument: str, expected: dict[int, str], rank: int | None, shape: Shape) -> str:
-    expectation = " or ".join(expected.values()) if rank is None else expected[rank]
-    return f"`{argument}` must have shape {expectation}, received {_shown(shape)}"
+    return f"{_expectation(argument, expected, rank)}, received {_shown(shape)}"
 
 
 def _pixels_error(data: Sequence[int | None], where: str, received: str) -> str:
@@ -123,38 +127,50 @@ def check_matrix_resampler(
     check(_matrix_resampler_error(*shapes, is_projective))
 
 
-def checked_late(data: tf.Tensor, warp: tf.Tensor, rank: int) -> tf.Tensor:
-    """Returns `data`, and checks when the graph runs what of the shapes is not known before.
+def checked_late(
+    data: tf.Tensor, warp: tf.Tensor, fill: Sequence[tf.Tensor], rank: int
+) -> list[tf.Tensor]:
+    """Returns all of them, and checks when the graph runs what of their shapes was not known.
 
     Exporters drop such checks, and XLA does.
     """
     known = static_shape(data), static_shape(warp)
-    data_shape, warp_shape = tf.shape(data), tf.shape(warp)
-    checks = []
+    shapes = tf.shape(data), tf.shape(warp)
+    of_both = ["received `data` of shape", shapes[0], "and `warp` of shape", shapes[1]]
+    checks: list[tf.Operation] = []
 
-    def require(condition: tf.Tensor, message: str) -> None:
-        received = [message, "received `data` of shape", data_shape]
-        received += ["and `warp` of shape", warp_shape]
-        checks.append(tf.debugging.Assert(condition, received))
+    def require(condition: tf.Tensor, message: str, *received: str | tf.Tensor) -> None:
+        checks.append(tf.debugging.Assert(condition, [message + ",", *received], summarize=9))
 
     if known[0] is None:
-        require(tf.equal(tf.rank(data), rank + 2), f"`data` must have shape {IMAGES[rank]},")
+        message = _expectation("data", IMAGES, None)
+        require(tf.equal(tf.rank(data), rank + 2), message, "received", shapes[0])
     if known[1] is None or known[1][-1] is None:
-        ends = tf.concat([[0], warp_shape], axis=0)
+        ends = tf.concat([[0], shapes[1]], axis=0)
         fits = (tf.rank(warp) > 1) & tf.equal(ends[-1], rank)
-        require(fits, f"`warp` must have shape {_WARPS[rank]},")
-    with tf.control_dependencies(checks):
-        data_shape, warp_shape = tf.identity(data_shape), tf.identity(warp_shape)
-    checks = []
+        require(fits, _expectation("warp", _WARPS, rank), "received", shapes[1])
+    with tf.control_dependencies(checks):  # Without them the next ones could not be computed.
+        data_shape, warp_shape = map(tf.identity, shapes)
     batches = [None if not shape else shape[0] for shape in known]
     if None in batches and 1 not in batches:
         a, b = data_shape[0], warp_shape[0]
         fits = tf.equal(a, b) | tf.equal(a, 1) | tf.equal(b, 1)
-        require(fits, _SAME_BATCH.format("warp") + ",")
+        require(fits, _SAME_BATCH.format("warp"), *of_both)
     if known[0] is None or None in known[0] or known[1] is None or None in known[1]:
         has_points = tf.reduce_all(warp_shape[:-1] > 0) & (data_shape[0] > 0)
         has_pixels = tf.reduce_all(data_shape[1:-1] > 0)
-        message = f"`data` must have {_PIXELS[rank]} of at least 1 where `warp` has points,"
-        require(has_pixels | ~has_points, message)
+        message = f"`data` must have {_PIXELS[rank]} of at least 1 where `warp` has points"
+        require(has_pixels | ~has_points, message, *of_both)
+    for pixel in fill:
+        of_pixel = static_shape(pixel)
+        if known[0] is None or None in (known[0][-1], *(of_pixel or [None])):
+            fits = tf.reduce_all(tf.equal(tf.shape(pixel), data_shape[-1:]))
+            received = ("received", tf.shape(pixel), "for `data` of shape", data_shape)
+            require(fits, "`fill_value` must have shape [channels]", *received)
     with tf.control_dependencies(checks):
-        return tf.ensure_shape(data, [None] * (rank + 2))
+        data, warp, *fill = map(tf.identity, (data, warp, *fill))
+        if known[0] is None:
+            # Tells the rank. Not tf.ensure_shape, which TensorFlow's optimiser takes out of the
+            # branch of a tf.cond, and so fails where the other branch is taken.
+            data = tf.reshape(data, tf.reshape(data_shape, [rank + 2]))
+        return [data, warp, *fill]

@@ -191,7 +191,7 @@ class SpatialTransformer(SamplingLayer):
 
     @property
     def transformation(self) -> str | transformations.Transformation:
-        """What the parameters mean: a name, or an object."""
+        """What the parameters mean, a name or an object."""
         return self.transform.transformation
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

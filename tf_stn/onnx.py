@@ -280,6 +280,7 @@ def export(
     `with tf_stn.portable():` all become that.
 
     What it computes is what the model computes, except that
+
     - GridSample takes normalised coordinates, whose rounding moves a point by about 1e-7 of the
       side of the image. So samples differ by about 1e-6 of the differences between neighbouring
       pixels, and on a pixel centre the other pixels have a weight that is not quite zero: a NaN or
@@ -291,6 +292,7 @@ def export(
       determines the rounding. One that is known only when the model runs must be finite.
     - tf2onnx leaves out checks of shapes that are known only when a model runs: what would be an
       error there may be one of the runtime.
+
     The portable form has none of the first three.
 
     Args:

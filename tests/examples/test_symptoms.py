@@ -1,4 +1,4 @@
-"""The experiments of docs/training.md, on a budget of seconds."""
+"""The experiments of docs/how_to/training.md, on a budget of seconds."""
 
 import importlib.util
 import re
@@ -114,7 +114,7 @@ def test_wrong_options_are_refused(symptoms, capsys):
 
 
 def test_page_has_a_small_figure_of_every_experiment(symptoms):
-    page = (ROOT / "docs/training.md").read_text()
+    page = (ROOT / "docs/how_to/training.md").read_text()
     for name in symptoms.EXPERIMENTS:
-        assert f"](training_{name}.png)" in page
-        assert (ROOT / f"docs/training_{name}.png").stat().st_size < 120_000
+        assert f"](../pictures/training_{name}.png)" in page
+        assert (ROOT / f"docs/pictures/training_{name}.png").stat().st_size < 120_000

@@ -1,4 +1,4 @@
-"""What docs/export.md promises of every target has a test, or says why it is not so."""
+"""What docs/how_to/export.md promises of every target has a test, or says why it is not so."""
 
 import re
 
@@ -30,8 +30,14 @@ TESTS = {
         "export/test_table_of_targets.py::test_xla_compiles_what_is_portable",
     ),
     "XLA on a GPU": (None, None),
-    "XLA ahead of time": (None, None),
-    "XLA, sizes that a compiled graph computes": (None, None),
+    "XLA ahead of time": (
+        None,
+        "export/test_ahead_of_time.py::test_portable_model_is_compiled_ahead_of_time",
+    ),
+    "XLA, sizes that a compiled graph computes": (
+        None,
+        "export/test_table_of_targets.py::test_portable_form_takes_sizes_that_xla_computes",
+    ),
     "TPU": (None, None),
     "ONNX": (
         "export/test_onnx.py::test_every_transformation_is_exported",
@@ -64,6 +70,39 @@ def test_xla_compiles_what_is_portable(rng):
     np.testing.assert_allclose(sampled, expected, atol=1e-5)
 
 
+MASK, POINTS = tf.constant([True, False, True]), tf.constant([True, False, True, True])
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda data, warp: (tf.boolean_mask(data, MASK), tf.boolean_mask(warp, MASK)),
+        lambda data, warp: (tf.boolean_mask(data, MASK), warp[:1]),
+        lambda data, warp: (data[:1], tf.boolean_mask(warp, MASK)),
+        lambda data, warp: (data, tf.boolean_mask(warp, POINTS, axis=1)),
+        lambda data, warp: (tf.boolean_mask(data, MASK & ~MASK), warp[:1]),
+    ],
+    ids=["images and grids", "images", "grids", "points", "no image"],
+)
+def test_portable_form_takes_sizes_that_xla_computes(rng, chosen):
+    """XLA pads to the largest size; nothing of that padding may be seen."""
+    data = tf.constant(rng.random([3, 6, 7, 2]), tf.float32)
+    warp = tf.constant(rng.uniform(-2, 8, [3, 4, 5, 2]), tf.float32)
+
+    def output_and_gradients(data, warp):
+        with tf.GradientTape() as tape:
+            tape.watch([data, warp])
+            output = tf_stn.resampler(*chosen(data, warp), fill_value=[1.5, 2.0])
+        gradients = tape.gradient(output**2, [data, warp], unconnected_gradients="zero")
+        return output, *gradients
+
+    with tf_stn.portable():
+        found = tf.function(output_and_gradients, jit_compile=True)(data, warp)
+    for result, expected in zip(found, output_and_gradients(data, warp), strict=True):
+        assert result.shape == expected.shape
+        np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
 def test_portable_gradients_of_each_image_are_those_of_the_image_alone(rng):
     images = tf.constant(rng.random([3, 6, 7, 2]), tf.float32)
     theta = tf.constant([[0.8, 0.1, 0.0, -0.1, 0.8, 0.0]])
@@ -75,13 +114,13 @@ def test_portable_gradients_of_each_image_are_those_of_the_image_alone(rng):
         return tape.gradient(loss, image)
 
     with tf_stn.portable():
-        mapped = tf.vectorized_map(gradient, images)
+        mapped = tf.vectorized_map(gradient, images, fallback_to_while_loop=False)
     expected = [gradient(image) for image in images]
     np.testing.assert_allclose(mapped, expected, atol=1e-5)
 
 
 def rows():
-    lines = (ROOT / "docs/export.md").read_text().splitlines()
+    lines = (ROOT / "docs/how_to/export.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("| ")][1:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 

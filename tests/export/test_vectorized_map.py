@@ -306,6 +306,15 @@ def test_gradients_of_each_image_are_those_of_the_image_alone(transformation, rn
     assert_equal(results, expected, tolerance=3e-5)
 
 
+def test_portable_form_runs_in_no_loop_either():
+    tensors = operands("affine_resampler", 1, 3, STACKED["both"])
+    function = with_gradients(by_theta)
+    with tf_stn.portable():
+        results = tf.vectorized_map(lambda each: function(*each), tensors)
+    expected = [tf.stack(each) for each in zip(*map(function, *tensors))]
+    assert_equal(results, expected, tolerance=1e-12)
+
+
 def test_what_has_no_batch_axis_cannot_differ_between_iterations():
     """TensorFlow then runs the op in a loop, unless that is not wanted."""
     data, warp = operands("resampler", 1, 1, (False, False))

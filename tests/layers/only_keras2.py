@@ -136,4 +136,4 @@ def test_keras_3_loads_its_files_and_refuses_its_layers_and_tensors(rng, images,
 
 
 def test_examples_of_the_page_run():
-    run_examples("keras2.md")
+    run_examples("how_to/keras2.md")

@@ -6,10 +6,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 from problems import RANKS, coordinates_of, problem
 
 from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._resampler import DATA_TYPES
+
+pytestmark = BOTH
 
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
 BATCHES = pytest.mark.parametrize(
@@ -50,6 +53,7 @@ def assert_equal_to_tiled(function, inputs, grad_output):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 
+@SLOW_IF_PORTABLE
 @ALL_RANKS
 @BATCHES
 @MODES
@@ -62,6 +66,7 @@ def test_output_and_gradients_equal_those_of_copies(modes, images, grids, rank):
     )
 
 
+@SLOW_IF_PORTABLE
 @ALL_RANKS
 @BATCHES
 @MODES
@@ -107,6 +112,7 @@ def test_gradients_of_every_type_are_summed_over_the_batch(images, grids, dtype)
         np.testing.assert_allclose(tf.cast(a, tf.float64), b, rtol=accuracy, atol=accuracy)
 
 
+@SLOW_IF_PORTABLE
 @BATCHES
 def test_batches_may_be_known_late(rng, images, grids):
     """A graph that does not know the batches runs any of them, forward and backward."""
@@ -196,6 +202,7 @@ print(peak() - before)
 """
 
 
+@COMPILED
 def test_no_image_is_copied_for_many_grids():
     """Gradients of both orders of 256 grids on one image take a few images, not 256."""
     result = subprocess.run(

@@ -5,8 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from implementations import BOTH, COMPILED
 
 from tf_stn import _library, resampler
+
+pytestmark = BOTH
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 NAN, INF = float("nan"), float("inf")
@@ -78,6 +81,7 @@ def test_empty_inputs_give_empty_outputs_and_zero_gradients(dtype, data_shape, p
     np.testing.assert_array_equal(grad_warp, np.zeros(warp.shape))
 
 
+@COMPILED
 @pytest.mark.parametrize("points", [0, 1])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_hold_no_stale_memory(dtype, points):
@@ -140,6 +144,7 @@ def test_every_combination_of_odd_coordinates_is_defined():
         assert np.isfinite(grad_data).all()
 
 
+@COMPILED
 def test_second_order_without_a_direction_of_the_warp_adds_nothing_to_the_image():
     """The tensor that is not there, of shape [0], is not read."""
     data, warp, grad_output = tf.ones([1, 4, 4, 1]), tf.ones([1, 3, 2]), tf.ones([1, 3, 1])
@@ -158,6 +163,7 @@ def test_second_order_without_a_direction_of_the_warp_adds_nothing_to_the_image(
     np.testing.assert_array_equal(grad_grad_output, tf.ones_like(grad_output))
 
 
+@COMPILED
 @pytest.mark.parametrize("channels", [1, 3, 20])
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 def test_points_outside_have_no_gradient_however_large_that_of_the_output(interpolation, channels):

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 from problems import coordinates_of, problem
 
 from tf_stn import affine_resampler, resampler
 from tf_stn._library import ops
 from tf_stn._resampler import DATA_TYPES
+
+pytestmark = BOTH
 
 SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
 FILL = (0.5, -2.0, 0.25)
@@ -31,6 +34,7 @@ def warp(rng):
     return tf.constant(rng.uniform(-3, 9, size=[2, 40, 2]), tf.float32)
 
 
+@SLOW_IF_PORTABLE
 @pytest.mark.parametrize("dtype", DATA_TYPES, ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("fill", [1.5, -1, np.float32(2), FILL, tf.constant(FILL)], ids=repr)
 def test_fill_value_is_what_lies_outside(run, fill, dtype):
@@ -57,6 +61,7 @@ def test_zero_is_the_same_as_none(rng):
     )
 
 
+@SLOW_IF_PORTABLE
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("rank", [2, 3], ids=["images", "volumes"])
@@ -150,6 +155,7 @@ def test_what_is_no_number_is_refused_by_name(value):
         resampler(tf.zeros([1, 2, 2, 1]), tf.zeros([1, 1, 2]), fill_value=value)
 
 
+@COMPILED
 def test_raw_op_refuses_two_and_other_paddings(run):
     inputs = [tf.zeros([1, 2, 2, 1]), tf.zeros([1, 1, 2]), tf.ones([1])]
     for fills, options in ((2, {}), (1, {"padding": "wrap"})):
@@ -162,6 +168,7 @@ def test_raw_op_refuses_two_and_other_paddings(run):
             )
 
 
+@SLOW_IF_PORTABLE
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("sample", [resampler, affine_resampler], ids=lambda f: f.__name__)
 def test_fill_value_may_be_a_constant_in_gradients_of_every_order(images, warp, sample, graph):

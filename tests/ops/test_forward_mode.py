@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from implementations import BOTH, SLOW_IF_PORTABLE
 
 import tf_stn
+
+pytestmark = BOTH
 
 STEP = 1e-4
 
@@ -84,6 +87,7 @@ def test_is_the_derivative(problem, compiled):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@SLOW_IF_PORTABLE
 def test_of_a_gradient_is_a_product_with_the_hessian(problem, compiled):
     function, point, direction = problem
 
@@ -98,6 +102,7 @@ def test_of_a_gradient_is_a_product_with_the_hessian(problem, compiled):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@SLOW_IF_PORTABLE
 def test_of_itself_is_the_second_derivative(problem, compiled):
     function, point, direction = problem
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 from problems import (
     ACCURACY,
     MODE_IDS,
@@ -17,6 +18,8 @@ from problems import (
 
 from tf_stn import resampler
 from tf_stn._library import ops
+
+pytestmark = BOTH
 
 ALL_MODES = pytest.mark.parametrize("modes", MODES, ids=MODE_IDS)
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
@@ -67,12 +70,14 @@ def test_the_same_holds_with_a_fill_value(interpolation, rank):
     check_all_types(rank, interpolation, "zeros", (0.5, -2.0, 0.0))
 
 
+@SLOW_IF_PORTABLE
 @pytest.mark.parametrize("images, grids", [(1, 3), (3, 1)], ids=["one image", "one grid"])
 @ALL_MODES
 def test_the_same_holds_where_one_batch_is_1(modes, images, grids):
     check_all_types(2, *modes, images=images, grids=grids)
 
 
+@COMPILED
 @ALL_RANKS
 @ALL_MODES
 def test_stencils_of_every_order_equal_the_reference(modes, rank):
@@ -120,7 +125,7 @@ def test_odd_coordinates_are_defined_in_every_mode_and_order(modes, rank):
 
 @ALL_RANKS
 @ALL_MODES
-def test_pixel_centres_return_pixels_bit_for_bit(modes, rank):
+def test_pixel_centres_return_pixels_bit_for_bit(modes, rank, implementation):
     data = problem(rank, images=1)[0]
     data.flat[:4] = [np.nan, np.inf, -np.inf, -0.0]
     axes = [np.arange(size) for size in data.shape[1:-1]]
@@ -132,7 +137,8 @@ def test_pixel_centres_return_pixels_bit_for_bit(modes, rank):
         padding=modes[1],
     )
     np.testing.assert_array_equal(output, data)
-    np.testing.assert_array_equal(np.signbit(output.numpy().flat[3]), True)
+    if implementation == "compiled":  # The other one adds zeros, which take the sign from -0.
+        np.testing.assert_array_equal(np.signbit(output.numpy().flat[3]), True)
 
 
 # Of the row 1 2 4 8, at -2, -1, 4, 5 and 9.

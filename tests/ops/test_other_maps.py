@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 
 from tf_stn import (
     affine_resampler,
@@ -13,6 +14,8 @@ from tf_stn import (
     resampler,
 )
 
+pytestmark = BOTH
+
 SIZES = pytest.mark.parametrize("size", [(6, 9), (4, 5, 6)], ids=["image", "volume"])
 
 
@@ -21,6 +24,7 @@ def centres(size):
     return np.stack(np.meshgrid(*map(np.arange, size), indexing="ij")[::-1], axis=-1)
 
 
+@COMPILED
 @SIZES
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_identity_grid_is_the_centres_of_pixels(size, dtype):
@@ -91,6 +95,7 @@ def test_points_at_infinity_are_outside_with_finite_gradients():
     assert all(np.isfinite(g).all() for g in tape.gradient(output, [data, matrix]))
 
 
+@SLOW_IF_PORTABLE
 @SIZES
 def test_gradients_equal_differences(rng, size):
     rank = len(size)
@@ -130,12 +135,14 @@ def test_wrong_displacement_is_refused_by_name(shape):
         displacement_resampler(tf.zeros([1, 4, 5, 1]), tf.zeros(shape))
 
 
+@COMPILED
 @pytest.mark.parametrize("size", [4, (4,), (4, 5, 6, 7), None, "ab", (4, 0)], ids=str)
 def test_wrong_size_of_the_identity_grid_is_refused_by_name(size):
     with pytest.raises(ValueError, match=r"`size` must be .* received"):
         identity_grid(size)
 
 
+@COMPILED
 @pytest.mark.parametrize("dtype", ["float16", "int32", None])
 def test_wrong_type_of_the_identity_grid_is_refused_by_name(dtype):
     with pytest.raises(ValueError, match="`dtype` must be 'float32' or 'float64', received"):

@@ -14,8 +14,11 @@ import numpy as np
 import other_libraries as peers
 import pytest
 import tensorflow as tf
+from implementations import BOTH, COMPILED
 
 from tf_stn import affine_grid, affine_resampler, resampler
+
+pytestmark = BOTH
 
 CASES = pytest.mark.parametrize("case", list(peers.cases()), ids=peers.name_of)
 ACCURACY = 1e-12
@@ -71,6 +74,7 @@ def test_onnx_gives_the_same_samples(case):
     np.testing.assert_allclose(ours, output, rtol=0, atol=FLOAT32_ACCURACY)
 
 
+@COMPILED
 @pytest.mark.parametrize("align_corners", [True, False], ids=["centres", "edges"])
 @pytest.mark.parametrize("rank", [2, 3])
 def test_pytorch_gives_the_same_affine_grid(rank, align_corners):
@@ -81,6 +85,7 @@ def test_pytorch_gives_the_same_affine_grid(rank, align_corners):
     np.testing.assert_allclose(warp, pixels, rtol=0, atol=ACCURACY)
 
 
+@COMPILED
 def test_kept_results_are_those_of_the_installed_pytorch():
     pytest.importorskip("torch")
     live = peers.torch_results()
@@ -89,6 +94,7 @@ def test_kept_results_are_those_of_the_installed_pytorch():
         np.testing.assert_allclose(kept()[name], result, rtol=0, atol=ACCURACY, err_msg=name)
 
 
+@COMPILED
 def test_kept_results_are_those_of_the_installed_onnx_runtime():
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

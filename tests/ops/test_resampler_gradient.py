@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 
 from tf_stn import resampler
 from tf_stn._resampler import INTERPOLATIONS, PADDINGS
+
+pytestmark = BOTH
 
 STEP = 1e-3  # Exact for a function linear in each coordinate, bar rounding.
 HEIGHT, WIDTH = 4, 5
@@ -27,6 +30,7 @@ def gradients(data, warp, grad_output, interpolation="linear", padding="zeros"):
     return tape.gradient(output, [data, warp], grad_output)
 
 
+@SLOW_IF_PORTABLE
 @pytest.mark.parametrize("channels", [1, 3, 8])
 @pytest.mark.parametrize("region", ["inside", "edge", "outside"])
 def test_gradient_equals_central_differences(rng, region, channels):
@@ -37,6 +41,7 @@ def test_gradient_equals_central_differences(rng, region, channels):
         np.testing.assert_allclose(a, n, rtol=0, atol=1e-9, err_msg=name)
 
 
+@COMPILED
 def test_gradient_check_can_fail(rng):
     """A check that accepts a gradient one part in a thousand off is no check."""
 

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from implementations import BOTH, COMPILED
 
 from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._resampler import DATA_TYPES
+
+pytestmark = BOTH
 
 IDENTITY = np.eye(3, 4)
 SIZE = (3, 4, 5)
@@ -25,6 +28,7 @@ def test_x_is_along_the_width_and_z_along_the_depth():
     np.testing.assert_array_equal(resampler(volume, warp)[0, :, 0], [4, 15, 40, 0.5 + 2.5 + 10])
 
 
+@COMPILED
 @ALIGN
 @pytest.mark.parametrize("sizes", [(SIZE, SIZE), ((2, 1, 7), SIZE), (SIZE, (1, 6, 2))], ids=str)
 def test_grid_equals_the_reference(rng, run, sizes, align_corners):
@@ -42,7 +46,7 @@ def test_theta_of_twelve_is_read_row_by_row(rng, volume):
 
 @ALIGN
 @pytest.mark.parametrize("dtype", DATA_TYPES, ids=lambda dtype: dtype.name)
-def test_identity_returns_the_volume_bit_for_bit(volume, dtype, align_corners):
+def test_identity_returns_the_volume_bit_for_bit(volume, dtype, align_corners, implementation):
     volume.flat[:3] = [np.nan, np.inf, -0.0]
     data = tf.cast(volume, dtype)
     theta = tf.constant([IDENTITY] * 2, tf.float32)
@@ -50,7 +54,8 @@ def test_identity_returns_the_volume_bit_for_bit(volume, dtype, align_corners):
     assert output.dtype == dtype
     output, data = (tf.cast(x, tf.float64).numpy() for x in (output, data))
     np.testing.assert_array_equal(output, data)
-    assert np.signbit(output.flat[2])
+    if implementation == "compiled":  # The other one adds zeros, which take the sign from -0.
+        assert np.signbit(output.flat[2])
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2], ids=["x", "y", "z"])

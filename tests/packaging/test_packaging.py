@@ -284,7 +284,7 @@ def test_library_shows_nothing_of_cuda_and_needs_no_driver():
 
 def test_contributors_are_told_which_tests_cover_what():
     """Paths of tests exist, and the table of what tests a change has every folder of tests."""
-    page = (ROOT / "CONTRIBUTING.md").read_text()
+    page = (ROOT / "docs/development/tests.md").read_text()
     (table,) = re.findall(r"^\| a change of .*?\n\n", page, re.DOTALL | re.MULTILINE)
     paths = re.findall(r"`((?:\w+/)*[\w.]+/?)`", table)
     assert len(paths) > 80
@@ -292,6 +292,14 @@ def test_contributors_are_told_which_tests_cover_what():
         assert (ROOT / path).exists(), path
     folders = {f"tests/{path.parent.name}" for path in ROOT.glob("tests/*/test_*.py")}
     assert folders == {"/".join(p.split("/")[:2]) for p in paths if p.startswith("tests/")}
+
+
+def test_contributors_are_told_what_each_file_of_tests_proves():
+    page = (ROOT / "docs/development/tests.md").read_text()
+    for path in sorted(ROOT.glob("tests/*/test_*.py")):
+        (folder,) = re.findall(rf"^### tests/{path.parent.name}/\n.*?(?=^##|\Z)", page, re.S | re.M)
+        proves = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
+        assert f"| `{path.name}` | {proves} |" in folder
 
 
 def test_dependencies_point_in_one_direction():

@@ -1,4 +1,4 @@
-"""The blocks of docs/migration.md, and what the packages that one comes from make of theirs.
+"""The blocks of docs/how_to/migration.md, and what the packages that one comes from make of theirs.
 
 No environment could hold them all, so their results are kept in a file. In each of these
 
@@ -25,7 +25,7 @@ import re
 import numpy as np
 from repository import ROOT
 
-PAGE = ROOT / "docs" / "migration.md"
+PAGE = ROOT / "docs/how_to/migration.md"
 RESULTS = pathlib.Path(__file__).parent / "data" / "migration.npz"
 
 Pair = collections.namedtuple("Pair", "name before after")

@@ -95,7 +95,7 @@ class Transformation(Value):
 
     @property
     def parameter_shape(self) -> tuple[int | None, ...]:
-        """The shape of the parameters of an image: without the batch axis."""
+        """The shape of the parameters of an image, without the batch axis."""
         sides = (None,) * self.rank if self.kind == "field" else ()
         several = () if self.count is None else (self.count,)
         return (*several, *sides, self.num_parameters)

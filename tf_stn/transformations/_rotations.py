@@ -71,7 +71,7 @@ def _check_spacing(spacing: Any, rank: int) -> tuple[float, ...] | None:
 
 
 class Similarity(Transformation):
-    """A scale, a rotation and a shift: (scale, *angles, *shift), one angle in images.
+    """A scale, a rotation and a shift: `(scale, *angles, *shift)`, one angle in images.
 
     >>> enlarged = tf_stn.transformations.Similarity()
     >>> enlarged.matrix([[0.5, 0.0, 0.25, 0.0]], input_size=(20, 30))[0].numpy()
