@@ -124,12 +124,14 @@ def draw(
     for axis, mesh in zip(axes[0], meshes):
         draw_mesh(axis, mesh[middle])
     image = axes[1, 0].imshow(left[middle], cmap="inferno", vmin=0)
-    axes[1, 0].set_title("distance left, in voxels", fontsize=9)
-    figure.colorbar(image, ax=axes[1, 0], location="bottom", shrink=0.8)
-    for axis, values in zip(axes[1, 1:], slices[1:]):
+    axes[1, 0].set_title("distance left, after dense", fontsize=9)
+    bar = {"location": "bottom", "aspect": 30, "pad": 0.02}
+    figure.colorbar(image, ax=axes[1, 0], label="voxels", **bar)
+    for axis, (title, values) in zip(axes[1, 1:], list(zip(volumes, slices))[1:]):
         image = axis.imshow(np.abs(values - slices[0]), cmap="inferno", vmin=0, vmax=0.5)
-        axis.set_title("difference from fixed", fontsize=9)
-    figure.colorbar(image, ax=axes[1, 1:], location="bottom", shrink=0.3)
+        axis.set_title(f"difference, {title}", fontsize=9)
+    label = "difference of intensity from fixed; the brain's is 1 at most"
+    figure.colorbar(image, ax=axes[1, 1:], label=label, extend="max", **bar | {"aspect": 90})
     for axis in axes.flat:
         height, width = slices[0].shape
         axis.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
