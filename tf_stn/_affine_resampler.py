@@ -7,7 +7,8 @@ from tf_stn._grids import map_pixels, pixel_matrix, spatial_rank
 from tf_stn._implementation import is_portable
 from tf_stn._library import ops
 from tf_stn._observing import note
-from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
+from tf_stn._pixels import sample_pixels, to_data
+from tf_stn._resampler import check_modes, coordinate_type, to_coordinates
 from tf_stn._sizes import Size, image_size, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -38,7 +39,7 @@ def affine_resampler(
 
     Args:
       data: `[batch, height, width, channels]`, or volumes `[batch, depth, height, width,
-        channels]`; float16, bfloat16, float32 or float64.
+        channels]`; of any type that `resampler` takes.
       theta: `[batch, 2, 3]`, or `[batch, 6]` in the order of its rows, and for volumes
         `[batch, 3, 4]` or `[batch, 12]`; from normalised output to normalised input coordinates,
         as in `affine_grid`. Any real type; computed in float64 where `data` is float64, otherwise
@@ -86,16 +87,17 @@ def affine_resampler(
         input_size = image_size("data", data, rank)
         output_size = input_size if output_size is None else output_size
         matrix, size = pixel_matrix(theta, rank, output_size, input_size, align_corners, units)
-        fill = to_fill(fill_value, data, padding)
         modes = {"interpolation": interpolation, "padding": padding}
-        if is_portable():
+
+        def sample(data: tf.Tensor, fill: list[tf.Tensor]) -> tf.Tensor:
+            if not is_portable():
+                size_tensor = tf.cast(size, tf.int32)
+                return ops.tf_stn_affine_resampler(data, matrix, size_tensor, fill, **modes)
             # What the op does, with a grid in memory.
             _shapes.check_matrix_resampler(data, matrix, size, is_projective=False)
-            output = _portable.resampler(data, map_pixels(matrix, size, rank), fill, **modes)
-        else:
-            output = ops.tf_stn_affine_resampler(
-                data, matrix, tf.cast(size, tf.int32), fill, **modes
-            )
+            return _portable.resampler(data, map_pixels(matrix, size, rank), fill, **modes)
+
+        output = sample_pixels(data, fill_value, **modes, sample=sample)
         note(
             "affine_resampler",
             data,

@@ -7,7 +7,8 @@ from tf_stn._grids import displaced_pixels
 from tf_stn._implementation import is_portable
 from tf_stn._library import ops
 from tf_stn._observing import note
-from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
+from tf_stn._pixels import sample_pixels, to_data
+from tf_stn._resampler import check_modes, coordinate_type, to_coordinates
 from tf_stn._sizes import check_field_shape, static_shape
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -90,12 +91,15 @@ def sample_displaced(
       padding: The same.
       fill_value: The same.
     """
-    fill = to_fill(fill_value, data, padding)
     modes = {"interpolation": interpolation, "padding": padding}
-    if not is_portable():
-        return ops.tf_stn_displacement_resampler(data, displacement, fill, **modes)
-    # What the op does, with a grid in memory.
-    shapes = static_shape(data), static_shape(displacement)
-    _shapes.check(_shapes.resampler_error(*shapes, "displacement"))
-    rank = displacement.shape[-1] or displacement.shape.rank - 2
-    return _portable.resampler(data, displaced_pixels(displacement, rank), fill, **modes)
+
+    def sample(data: tf.Tensor, fill: list[tf.Tensor]) -> tf.Tensor:
+        if not is_portable():
+            return ops.tf_stn_displacement_resampler(data, displacement, fill, **modes)
+        # What the op does, with a grid in memory.
+        shapes = static_shape(data), static_shape(displacement)
+        _shapes.check(_shapes.resampler_error(*shapes, "displacement"))
+        rank = displacement.shape[-1] or displacement.shape.rank - 2
+        return _portable.resampler(data, displaced_pixels(displacement, rank), fill, **modes)
+
+    return sample_pixels(data, fill_value, **modes, sample=sample)

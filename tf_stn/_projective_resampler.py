@@ -7,7 +7,8 @@ from tf_stn._grids import projective_grid, to_pixel_units
 from tf_stn._implementation import is_portable
 from tf_stn._library import ops
 from tf_stn._observing import note
-from tf_stn._resampler import check_modes, coordinate_type, to_coordinates, to_data, to_fill
+from tf_stn._pixels import sample_pixels, to_data
+from tf_stn._resampler import check_modes, coordinate_type, to_coordinates
 from tf_stn._sizes import Size, image_size, received_shape, static_shape, with_spatial_rank
 from tf_stn._symbolic import accepts_keras_tensors
 
@@ -94,16 +95,17 @@ def projective_resampler(
         input_size = image_size("data", data, rank)
         output_size = input_size if output_size is None else output_size
         pixels, size = to_pixel_units(matrix, rank, output_size, input_size, align_corners, units)
-        fill = to_fill(fill_value, data, padding)
         modes = {"interpolation": interpolation, "padding": padding}
-        if is_portable():
+
+        def sample(data: tf.Tensor, fill: list[tf.Tensor]) -> tf.Tensor:
+            if not is_portable():
+                size_tensor = tf.cast(size, tf.int32)
+                return ops.tf_stn_projective_resampler(data, pixels, size_tensor, fill, **modes)
             # What the op does, with a grid in memory.
             _shapes.check_matrix_resampler(data, pixels, size, is_projective=True)
-            output = _portable.resampler(data, projective_grid(pixels, size, rank), fill, **modes)
-        else:
-            output = ops.tf_stn_projective_resampler(
-                data, pixels, tf.cast(size, tf.int32), fill, **modes
-            )
+            return _portable.resampler(data, projective_grid(pixels, size, rank), fill, **modes)
+
+        output = sample_pixels(data, fill_value, **modes, sample=sample)
         note(
             "projective_resampler",
             data,

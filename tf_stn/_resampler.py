@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tf_stn import _portable
@@ -10,16 +9,13 @@ from tf_stn._checks import as_tensor, check_mode
 from tf_stn._implementation import is_portable
 from tf_stn._library import ops
 from tf_stn._observing import note
-from tf_stn._sizes import static_shape
+from tf_stn._pixels import sample_pixels, to_data
 from tf_stn._symbolic import accepts_keras_tensors
 
 INTERPOLATIONS = ("nearest", "linear", "cubic")
 PADDINGS = ("zeros", "border", "reflect", "symmetric", "wrap")
-DATA_TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
-
 
 # Types are compared by number where a single call from Python is to be quick.
-_DATA_TYPE_ENUMS = frozenset(dtype.as_datatype_enum for dtype in DATA_TYPES)
 _FLOAT64_ENUM = tf.float64.as_datatype_enum
 
 
@@ -47,46 +43,6 @@ def check_modes(interpolation: str, padding: str) -> None:
     check_mode("padding", padding, PADDINGS)
 
 
-def to_data(value: Any) -> tf.Tensor:
-    """Converts `value` to a tensor; a TypeError unless it is of one of DATA_TYPES."""
-    data = as_tensor("data", value)
-    if data.dtype.as_datatype_enum not in _DATA_TYPE_ENUMS:
-        raise TypeError(
-            "`data` must be of type float16, bfloat16, float32 or float64, "
-            f"received {data.dtype.name}"
-        )
-    return data
-
-
-def to_fill(fill_value: Any, data: tf.Tensor, padding: str) -> list[tf.Tensor]:
-    """Returns the input of an op that has the pixels outside: `[channels]`, or none for zeros."""
-    if isinstance(fill_value, (int, float, np.integer, np.floating)) and fill_value == 0:
-        return []
-    if padding != "zeros":
-        raise ValueError(
-            "`fill_value` goes with padding 'zeros' alone, whose pixels outside it replaces, "
-            f"received padding {padding!r}"
-        )
-    fill = as_tensor("fill_value", fill_value, dtype_hint=data.dtype)
-    if not (fill.dtype.is_floating or fill.dtype.is_integer):
-        raise TypeError(f"`fill_value` must hold real numbers, received {fill.dtype.name}")
-    fill = tf.cast(fill, data.dtype)
-    shape = static_shape(data)
-    channels = shape[-1] if shape else None
-    if fill.shape.rank != 0 and not fill.shape.is_compatible_with([channels]):
-        raise ValueError(
-            f"`fill_value` must be a number or have shape [channels], here [{channels}], "
-            f"received shape {fill.shape}"
-        )
-    if fill.shape.rank == 1:
-        return [fill]
-    if fill.shape.rank == 0 and channels is not None:
-        return [tf.broadcast_to(fill, [channels])]
-    # A number gets the channels of the data, anything else keeps its shape.
-    late = tf.concat([tf.shape(fill), tf.shape(data)[-1:]], axis=0)
-    return [tf.broadcast_to(fill, late[: tf.maximum(tf.rank(fill), 1)])]
-
-
 @accepts_keras_tensors
 def resampler(
     data: tf.Tensor,
@@ -108,14 +64,17 @@ def resampler(
 
     Args:
       data: `[batch, height, width, channels]`, or volumes `[batch, depth, height, width,
-        channels]`; float16, bfloat16, float32 or float64.
+        channels]`; float16, bfloat16, float32 or float64. Or integers, without a gradient: uint8,
+        int8, uint16 and int16 are computed in float32, rounded to the nearest, of two to the even
+        one, and limited to what the type holds; int32, int64 and bool, which are for labels, are
+        sampled exactly, and by `"nearest"` alone.
       warp: `[batch, ..., 2]`, as `(x, y)` in pixels with `x` along the width, or for volumes
         `[batch, ..., 3]`, as `(x, y, z)` with `z` along the depth. Any real type; computed in
         float64 where `data` is float64, otherwise in float32: half precision cannot tell
-        neighbouring pixels apart beyond 2048. NaN gives NaN; infinite or huge is outside the
-        image. Several grids for each image are one warp `[batch, grids, ..., 2]`; and one of
-        `data` and `warp` may have a batch of 1, which goes with each item of the other's. No
-        image is ever copied for that.
+        neighbouring pixels apart beyond 2048. NaN gives NaN, of integers 0; infinite or huge is
+        outside the image. Several grids for each image are one warp `[batch, grids, ..., 2]`; and
+        one of `data` and `warp` may have a batch of 1, which goes with each item of the other's.
+        No image is ever copied for that.
       interpolation: How neighbouring pixels are blended, along each axis. `"nearest"`: the
         nearest pixel alone, of two the one of even index. `"linear"` (default): by distance,
         over the two nearest. `"cubic"`: by the cubic convolution of Keys with a = -0.75, over
@@ -126,7 +85,7 @@ def resampler(
         `"border"`: `a a a | a b c d | d d d`. `"reflect"`: `d c b | a b c d | c b a`.
         `"symmetric"`: `c b a | a b c d | d c b`. `"wrap"`: `b c d | a b c d | a b c`.
       fill_value: For `"zeros"`, what lies outside instead: a number, or one for each channel,
-        `[channels]`. Default 0.
+        `[channels]`; for integers one that their type holds. Default 0.
       name: Name of the operation.
 
     Returns:
@@ -139,10 +98,12 @@ def resampler(
       unless `tf.config.experimental.enable_op_determinism()` asks for the same bits in every run,
       which takes longer. `warp`: exact between pixel centres and right-hand on them, for
       `"cubic"` exact everywhere, for `"nearest"` zero; zero where the sample is constant outside
-      the image, NaN for a NaN coordinate. `fill_value`: exact. Only the gradients that somebody
-      needs are computed. They are differentiable in turn, in all arguments, and so are theirs, to
-      any order, in forward mode (`tf.autodiff.ForwardAccumulator`) too. Beyond the second order,
-      a graph must know whether `data` are images or volumes.
+      the image, NaN for a NaN coordinate. `fill_value`: exact. Samples of
+      integers have no gradients: `tf.GradientTape` gives None, and warns that its target is not of
+      floating point. Only the gradients that somebody needs are computed. They are differentiable
+      in turn, in all arguments, and so are theirs, to any order, in forward mode
+      (`tf.autodiff.ForwardAccumulator`) too. Beyond the second order, a graph must know
+      whether `data` are images or volumes.
 
     XLA:
       With `jit_compile=True` the same kernels run, and give the same bits, from TensorFlow 2.20 on;
@@ -151,7 +112,8 @@ def resampler(
 
     Raises:
       TypeError: `data`, `warp` or `fill_value` is of another type.
-      ValueError: unknown mode, or a `fill_value` that does not fit; in graph mode also mismatched
+      ValueError: unknown mode, labels that are not to be sampled by `"nearest"`, or a `fill_value`
+        that does not fit; in graph mode also mismatched
         shapes.
       tf.errors.InvalidArgumentError: mismatched shapes, or an image without pixels where there
         are points.
@@ -188,12 +150,9 @@ def sample(
     data = to_data(data)
     warp = to_coordinates(warp, coordinate_type(data.dtype), "warp")
     implementation = _portable.resampler if is_portable() else ops.tf_stn_resampler
-    output = implementation(
-        data,
-        warp,
-        to_fill(fill_value, data, padding),
-        interpolation=interpolation,
-        padding=padding,
-        name=name,
-    )
-    return data, warp, output
+    modes = {"interpolation": interpolation, "padding": padding}
+
+    def sample_numbers(data: tf.Tensor, fill: list[tf.Tensor]) -> tf.Tensor:
+        return implementation(data, warp, fill, name=name, **modes)
+
+    return data, warp, sample_pixels(data, fill_value, **modes, sample=sample_numbers)

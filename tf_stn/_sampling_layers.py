@@ -17,9 +17,9 @@ from tf_stn._keras import check_tensor, keras, trace
 from tf_stn._nodes import TRANSFORMATIONS
 from tf_stn._numbers import check_integer, to_real
 from tf_stn._observing import is_observed, note, sampling_of
+from tf_stn._pixels import DATA_TYPES, INTEGER_TYPES, type_names
 from tf_stn._projective_resampler import projective_resampler
 from tf_stn._resampler import (
-    DATA_TYPES,
     INTERPOLATIONS,
     PADDINGS,
     coordinate_type,
@@ -166,15 +166,15 @@ class SamplingLayer(keras.layers.Layer):
         return super().__call__(*args, **kwargs)
 
     def to_images(self, argument: str, value: Any) -> tf.Tensor:
-        """Converts `value` to a tensor that can be sampled, of the compute dtype."""
+        """Converts `value` to a tensor that can be sampled; floating point to the compute dtype."""
         images = as_tensor(argument, value)
+        if images.dtype in INTEGER_TYPES:
+            return images
         if images.dtype not in DATA_TYPES:
-            types = ", ".join(dtype.name for dtype in DATA_TYPES)
             raise TypeError(
-                f"`{argument}` must be of type {types}, received {images.dtype.name}; tf.cast or "
-                "keras.layers.Rescaling converts it"
+                f"`{argument}` must be of type {type_names()}, received {images.dtype.name}"
             )
-        return tf.cast(images, self.compute_dtype) if images.dtype.is_floating else images
+        return tf.cast(images, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -251,8 +251,8 @@ class Resampler(_PairLayer):
 
     Input shape:
       A list `[images, warp]`: `[batch, height, width, channels]` and points in pixels, `[batch,
-      ..., 2]` as (x, y); or volumes and `[batch, ..., 3]`. Images are cast to the compute dtype,
-      the warp is not.
+      ..., 2]` as (x, y); or volumes and `[batch, ..., 3]`. Images of floating point are cast to the
+      compute dtype; those of integers and the warp are not.
 
     Output shape:
       `[batch, ..., channels]`.
@@ -261,7 +261,7 @@ class Resampler(_PairLayer):
       To images and warp, as in `tf_stn.resampler`.
 
     Raises:
-      TypeError: images are not floating point.
+      TypeError: images are of a type that `tf_stn.resampler` does not take.
       ValueError: an unknown mode, or inputs of other shapes.
       RuntimeError: Keras runs on another backend than TensorFlow.
     """
@@ -293,7 +293,8 @@ class DisplacementResampler(_PairLayer):
     Input shape:
       A list `[images, displacement]`: `[batch, height, width, channels]` and displacements in
       pixels, `[batch, height, width, 2]` as (dx, dy); or volumes and `[batch, depth, height, width,
-      3]`. Images are cast to the compute dtype, displacements are not.
+      3]`. Images of floating point are cast to the compute dtype; those of integers and
+      displacements are not.
 
     Output shape:
       `[batch, height, width, channels]` or `[batch, depth, height, width, channels]`, of the size
@@ -303,7 +304,7 @@ class DisplacementResampler(_PairLayer):
       To images and displacements, as in `tf_stn.displacement_resampler`.
 
     Raises:
-      TypeError: images are not floating point.
+      TypeError: images are of a type that `tf_stn.resampler` does not take.
       ValueError: an unknown mode, or inputs of other shapes.
       RuntimeError: Keras runs on another backend than TensorFlow.
     """
@@ -393,9 +394,9 @@ class Transform(SamplingLayer):
 
     Input shape:
       Images `[batch, height, width, channels]`, or volumes `[batch, depth, height, width,
-      channels]`, cast to the compute dtype; parameters `[batch, parameters]`, for several
-      transformations of each image `[batch, n, parameters]`, and a field for those that take one;
-      these stay float32 or float64, whatever the dtype policy.
+      channels]`, of which those of floating point are cast to the compute dtype; parameters
+      `[batch, parameters]`, for several transformations of each image `[batch, n, parameters]`, and
+      a field for those that take one; these stay float32 or float64, whatever the dtype policy.
 
     Output shape:
       `[batch, *output_size, channels]`, of several transformations `[batch, n, *output_size,
@@ -406,7 +407,7 @@ class Transform(SamplingLayer):
       To images and parameters.
 
     Raises:
-      TypeError: images are not floating point.
+      TypeError: images are of a type that `tf_stn.resampler` does not take.
       ValueError: an unknown mode or transformation, a wrong size, or inputs of other shapes.
       NotImplementedError: a class of your own does not keep what it would be saved by.
       RuntimeError: Keras runs on another backend than TensorFlow.

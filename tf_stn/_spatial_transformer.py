@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_stn import transformations
 from tf_stn._keras import check_layer, keras
 from tf_stn._observing import sampling_of
+from tf_stn._pixels import DATA_TYPES, is_integer
 from tf_stn._resampler import coordinate_type
 from tf_stn._sampling_layers import (
     SamplingLayer,
@@ -110,18 +111,19 @@ class SpatialTransformer(SamplingLayer):
     Call arguments:
       images: What `localisation` takes: images, or with `source` anything.
       source: What is warped instead of `images`, of any size and number of channels: a tensor, or a
-        list of them, which are all warped alike. Default None.
+        list of them, which are all warped alike. Integers, such as a mask's with interpolation
+        `"nearest"`, are warped too, but the transformer learns nothing from them. Default None.
       return_parameters: Whether the parameters are returned too; default False.
 
     Input shape:
       `[batch, height, width, channels]`, or volumes `[batch, depth, height, width, channels]`;
-      floating point. What `localisation` does not need to know may be unknown: with global pooling
-      in it, all but the channels.
+      floating point but for `source`. What `localisation` does not need to know may be unknown:
+      with global pooling in it, all but the channels.
 
     Output shape:
-      `[batch, *output_size, channels]`, of the layer's compute dtype, with an axis after the batch
-      for several transformations; a list, where `source` is one. With `return_parameters` a pair:
-      that, and `[batch, (n,) parameters]`, or a field.
+      `[batch, *output_size, channels]`, of the layer's compute dtype or of integers theirs, with an
+      axis after the batch for several transformations; a list, where `source` is one. With
+      `return_parameters` a pair: that, and `[batch, (n,) parameters]`, or a field.
 
     Gradients:
       To the images, both through the sampler and through `localisation`; to the weights of
@@ -292,11 +294,22 @@ class SpatialTransformer(SamplingLayer):
             outputs = [outputs]
         return (outputs, parameters) if return_parameters else outputs
 
+    def _to_seen(self, value: Any) -> tf.Tensor:
+        """Converts what `localisation` looks at."""
+        images = self.to_images("images", value)
+        if is_integer(images.dtype):
+            names = ", ".join(dtype.name for dtype in DATA_TYPES)
+            raise TypeError(
+                f"`images` must be of type {names}, received {images.dtype.name}, through which "
+                "nothing is learned; tf.cast or keras.layers.Rescaling converts it"
+            )
+        return images
+
     def _parameters(self, images: Any) -> tf.Tensor:
         if _are_several(images):
-            images = [self.to_images("images", each) for each in images]
+            images = [self._to_seen(each) for each in images]
         else:
-            images = self.to_images("images", images)
+            images = self._to_seen(images)
         predicted = self.localisation(images)
         return self._of_each(predicted if self.head is None else self.head(predicted))
 

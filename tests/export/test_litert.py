@@ -57,6 +57,26 @@ def test_every_mode_runs_with_sizes_that_are_known_late(rng, tmp_path):
         np.testing.assert_allclose(result, want, atol=2e-6, err_msg=str(mode))
 
 
+def test_photos_and_labels_are_sampled_as_here(rng, tmp_path):
+    photos = keras.Input([6, 5, 3], dtype="uint8", name="a")
+    labels = keras.Input([6, 5, 1], dtype="int32", name="b")
+    warp = keras.Input([40, 2], name="c")
+    outputs = [
+        tf_stn.resampler(photos, warp),
+        tf_stn.resampler(labels, warp, interpolation="nearest"),
+    ]
+    model = keras.Model([photos, labels, warp], outputs)
+    path = export(model, tmp_path / "integers.tflite")
+    arrays = (
+        rng.integers(0, 256, [2, 6, 5, 3]).astype(np.uint8),
+        rng.integers(-(2**31), 2**31, [2, 6, 5, 1]).astype(np.int32),
+        rng.uniform(-2, 8, [2, 40, 2]).astype(np.float32),
+    )
+    for result, expected in zip(run(path, *arrays), model(list(arrays)), strict=True):
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
+
+
 def model_of_transformations(rng, sides):
     images = keras.Input([*sides, 2])
     outputs = []

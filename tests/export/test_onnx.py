@@ -3,6 +3,7 @@
 Exports take a second for each sample, so few files are made and much is checked of each.
 """
 
+import contextlib
 import os
 import re
 
@@ -238,6 +239,27 @@ def test_data_may_be_of_other_types(dtype, opset, export, rng):
     assert result.dtype == dtype
     tolerance = {"float16": 2e-3, "float64": 1e-13}[dtype]
     assert_near({"output": result}, {"output": tf_stn.resampler(data, warp)}, tolerance)
+
+
+@pytest.mark.parametrize("is_portable", [False, True], ids=["as GridSample", "portable"])
+def test_integers_are_sampled_as_here(is_portable, export, rng):
+    photos = rng.integers(0, 256, [2, 5, 6, 3]).astype(np.uint8)
+    labels = rng.integers(-(2**31), 2**31, [2, 5, 6, 1]).astype(np.int32)
+    warp = points(rng, 2, 30)
+
+    def sample(photos, labels, warp):
+        nearest = tf_stn.resampler(labels, warp, interpolation="nearest")
+        return {"photo": tf_stn.resampler(photos, warp), "label": nearest}
+
+    with tf_stn.portable() if is_portable else contextlib.nullcontext():
+        exported = export(sample, *map(spec_of, (photos, labels, warp)))
+    assert ("GridSample" in exported.operators) != is_portable
+    result, expected = exported(photos, labels, warp), sample(photos, labels, warp)
+    assert {value.dtype.name for value in result.values()} == {"uint8", "int32"}
+    np.testing.assert_array_equal(result["label"], expected["label"])
+    away = result["photo"].astype(int) - expected["photo"].numpy()
+    assert np.abs(away).max() <= 1  # Halves may be rounded the other way.
+    assert np.mean(away != 0) < 0.02
 
 
 def test_inside_portable_all_is_as_here(export, rng):

@@ -17,7 +17,7 @@ import tf_stn
 from tf_stn import _build_info, _xla
 from tf_stn._keras import keras
 from tf_stn._library import ops
-from tf_stn._resampler import DATA_TYPES
+from tf_stn._pixels import BLENDED_TYPES, DATA_TYPES, INTEGER_TYPES
 from tf_stn.transformations import _names
 
 pytestmark = pytest.mark.skipif(
@@ -120,6 +120,20 @@ def test_affine_resampler_of_every_mode_and_type_has_the_bits_of_the_op(rank):
         grad_output = tf.constant(np.random.default_rng(8).normal(size=[2, 2, *size, 3]), dtype)
         inputs[dtype] = (data, matrices(rank, dtype, 2, 2), grad_output)
     assert_same_bits(function, inputs)
+
+
+@pytest.mark.parametrize("dtype", INTEGER_TYPES, ids=lambda dtype: dtype.name)
+def test_integers_are_those_of_a_graph(dtype):
+    data = tf.cast(tf.random.stateless_uniform([2, 4, 5, 3], [1, 2], -99, 199, tf.int32), dtype)
+    warp = tf.random.stateless_uniform([2, 9, 2], [3, 4], -2.0, 7.0)
+    interpolation = "cubic" if dtype in BLENDED_TYPES else "nearest"
+
+    def sample(data, warp):
+        return tf_stn.resampler(data, warp, interpolation=interpolation)
+
+    compiled = tf.function(sample, jit_compile=True)(data, warp)
+    assert compiled.dtype == dtype
+    np.testing.assert_array_equal(compiled, sample(data, warp))
 
 
 @pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)

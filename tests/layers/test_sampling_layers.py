@@ -405,10 +405,10 @@ CALLED = {
         [IMAGES, WARP[..., :1]],
         r"`warp` must have shape \[batch, ..., 2\], received",
     ),
-    "integers": (
+    "complex numbers": (
         Transform,
-        [(255 * IMAGES).astype(np.uint8), np.zeros([2, 6], np.float32)],
-        "`images` must be of type float16.*received uint8; tf.cast",
+        [IMAGES.astype(np.complex64), np.zeros([2, 6], np.float32)],
+        "`images` must be of type float16, .* or bool, received complex64",
     ),
     "too few parameters": (Transform, [IMAGES, RIGID], "`parameters` of Affine must have shape"),
     "a matrix of images": (

@@ -42,6 +42,25 @@ def assert_same_when_loaded_and_cloned(model, inputs, folder):
             np.testing.assert_array_equal(a, b)
 
 
+def test_an_image_and_its_labels_are_warped_alike(rng, tmp_path):
+    images = keras.Input([12, 16, 1])
+    photos, labels = (
+        keras.Input([24, 20, 3], dtype="uint8"),
+        keras.Input([24, 20, 1], dtype="int64"),
+    )
+    layer = SpatialTransformer(net(), "affine", interpolation=["linear", "nearest"])
+    model = keras.Model([images, photos, labels], layer(images, source=[photos, labels]))
+    moved(layer, rng)
+    arrays = [IMAGES, (255 * PHOTOS).astype(np.uint8), (2**40 * MASKS).astype(np.int64)]
+    photo, label = model(arrays)
+    assert (photo.dtype, label.dtype) == (tf.uint8, tf.int64)
+    assert np.unique(label).tolist() == [0, 2**40]
+    as_numbers = layer(IMAGES, source=[255 * PHOTOS // 1, MASKS])
+    np.testing.assert_array_equal(photo, np.round(as_numbers[0]))
+    np.testing.assert_array_equal(label, 2**40 * np.asarray(as_numbers[1]).astype(np.int64))
+    assert_same_when_loaded_and_cloned(model, arrays, tmp_path)
+
+
 def test_layer_has_at_most_ten_arguments_of_its_own_named_after_the_second():
     parameters = inspect.signature(SpatialTransformer.__init__).parameters
     own = [each for each in parameters.values() if each.kind != each.VAR_KEYWORD][1:]
@@ -284,9 +303,13 @@ WRONG = {
         lambda: SpatialTransformer(net())(IMAGES, source=PHOTOS[0]),
         r"`source` must have shape \[batch, height, width, channels\]",
     ),
-    "a source of integers": (
-        lambda: SpatialTransformer(net())(IMAGES, source=(255 * PHOTOS).astype(np.uint8)),
-        "`source` must be of type float16.*received uint8",
+    "a source of complex numbers": (
+        lambda: SpatialTransformer(net())(IMAGES, source=PHOTOS.astype(np.complex64)),
+        "`source` must be of type float16, .* or bool, received complex64",
+    ),
+    "images of integers": (
+        lambda: SpatialTransformer(net())((255 * IMAGES).astype(np.uint8)),
+        "`images` must be of type float16.*received uint8, through which nothing is learned",
     ),
     "a matrix of no matrix": (
         lambda: built(SpatialTransformer(net(), "thin_plate_spline")).theta(IMAGES),

@@ -8,7 +8,7 @@ from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 
 from tf_stn import affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn._resampler import DATA_TYPES
+from tf_stn._pixels import DATA_TYPES
 
 pytestmark = BOTH
 

@@ -10,7 +10,7 @@ from implementations import BOTH, COMPILED, SLOW_IF_PORTABLE
 from problems import RANKS, coordinates_of, problem
 
 from tf_stn import affine_grid, affine_resampler, resampler
-from tf_stn._resampler import DATA_TYPES
+from tf_stn._pixels import DATA_TYPES
 
 pytestmark = BOTH
 

@@ -10,7 +10,7 @@ from problems import MODES, RANKS
 import tf_stn
 from tf_stn import displacement_resampler, fields, resampler
 from tf_stn._library import ops
-from tf_stn._resampler import DATA_TYPES
+from tf_stn._pixels import DATA_TYPES
 
 ALL_RANKS = pytest.mark.parametrize("rank", RANKS.values(), ids=RANKS)
 # Sides of images, and of an output whose lines are longer than a block of points.

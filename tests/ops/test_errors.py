@@ -112,10 +112,10 @@ def test_partly_known_shapes_are_checked_as_far_as_they_go():
         trace([None, 0, None, 3], [1, 4, 2])
 
 
-@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "string"])
+@pytest.mark.parametrize("dtype", ["uint32", "uint64", "complex64", "string"])
 def test_wrong_data_type_is_refused_by_name(run, dtype):
     data = tf.fill([1, 2, 2, 1], "") if dtype == "string" else tf.zeros([1, 2, 2, 1], dtype)
-    expected = f"`data` must be of type float16, bfloat16, float32 or float64, received {dtype}"
+    expected = f"`data` must be of type float16, .*, int64 or bool, received {dtype}"
     with pytest.raises(TypeError, match=expected):
         run(resampler, data, tf.zeros([1, 1, 2]))
 

@@ -12,7 +12,8 @@ from tensorflow.python.framework import kernels, op_def_registry  # No public wa
 
 from tf_stn import _library, affine_grid, affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn._resampler import DATA_TYPES, INTERPOLATIONS, PADDINGS
+from tf_stn._pixels import DATA_TYPES
+from tf_stn._resampler import INTERPOLATIONS, PADDINGS
 
 OPS = {
     "TfStn>Resampler": ops.tf_stn_resampler,

@@ -9,7 +9,7 @@ from problems import coordinates_of, problem
 
 from tf_stn import affine_resampler, resampler
 from tf_stn._library import ops
-from tf_stn._resampler import DATA_TYPES
+from tf_stn._pixels import DATA_TYPES
 
 pytestmark = BOTH
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from implementations import BOTH, COMPILED
 
 from tf_stn import affine_grid, affine_resampler, resampler
-from tf_stn._resampler import DATA_TYPES
+from tf_stn._pixels import DATA_TYPES
 
 pytestmark = BOTH
 
