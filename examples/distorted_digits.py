@@ -8,8 +8,8 @@ easier.
     python examples/distorted_digits.py                 # FCN and ST-FCN, a minute or two
     python examples/distorted_digits.py --network cnn   # CNN and ST-CNN, some minutes
 
-It prints a table of test errors and writes it, with the settings, as results.json; digits.png
-shows what the transformer looks at and what it makes of it.
+It prints a table of test errors and writes it, with the settings, as results.json; digits.gif
+shows how the transformer learns where to look, and digits.png what it makes of it in the end.
 
     python examples/distorted_digits.py table --output table/digits
 
@@ -26,7 +26,7 @@ import sys
 
 import keras
 import tensorflow as tf
-from digits import data, pictures, tables, training
+from digits import animation, data, pictures, tables, training
 from digits.distortions import DISTORTIONS
 from digits.ledger import Ledger
 from digits.networks import NETWORKS, TRANSFORMATIONS
@@ -52,20 +52,23 @@ def demo(options: argparse.Namespace, examples: data.Examples, test: data.Exampl
     """Trains both networks of a pair; prints, writes and draws their results."""
     tf.config.experimental.enable_op_determinism()
     options.output.mkdir(parents=True, exist_ok=True)
+    images = training.distorted_test_images(DISTORTIONS[DEMO], test)
+    watch = animation.Watch(images, test.labels)
     results = []
     for network, transformation in ((options.network, None), (f"st-{options.network}", "affine")):
         run = training.Run(DEMO, network.upper(), transformation, options.seed)
-        bar = TqdmCallback(verbose=0, desc=run.network)
-        model, result = training.train(run, examples, test, options.epochs, [bar])
+        callbacks = [TqdmCallback(verbose=0, desc=run.network)]
+        callbacks += [watch] if transformation else []
+        model, result = training.train(run, examples, test, options.epochs, callbacks)
         results.append({"network": run.network} | result)
-    images = training.distorted_test_images(DISTORTIONS[DEMO], test)
     pictures.draw(
         [pictures.Row("", model, images, test.labels)], picture := options.output / "digits.png"
     )
+    watch.save(moving := options.output / "digits.gif")
     settings = {name: getattr(options, name) for name in ("network", "data", "epochs", "seed")}
     text = json.dumps({"settings": settings, "results": results}, indent=2)
     (written := options.output / "results.json").write_text(text + "\n")
-    print(f"\n{text_table(results)}\n\nWritten: {written}, {picture}")
+    print(f"\n{text_table(results)}\n\nWritten: {written}, {picture}, {moving}")
 
 
 def open_ledger(

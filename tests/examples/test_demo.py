@@ -8,7 +8,9 @@ import sys
 import distorted_digits
 import matplotlib.image
 import numpy as np
+import PIL.Image
 import pytest
+from repository import ROOT
 
 SCRIPT = pathlib.Path(distorted_digits.__file__)
 
@@ -21,7 +23,7 @@ def run_command(folder, *options):
 
 
 @pytest.mark.parametrize("network", ["fcn", "cnn"])
-def test_command_prints_a_table_and_writes_results_and_picture(tmp_path, network):
+def test_command_prints_a_table_and_writes_results_and_pictures(tmp_path, network):
     process, written = run_command(tmp_path, "--network", network, "--epochs", "2", "--seed", "3")
     assert written["settings"] == {
         "network": network,
@@ -39,8 +41,31 @@ def test_command_prints_a_table_and_writes_results_and_picture(tmp_path, network
         assert transformer["parameters"] <= plain["parameters"]
     assert "100%" in process.stderr  # The progress bar.
     picture = matplotlib.image.imread(tmp_path / "digits.png")
-    is_orange = (np.abs(picture[..., :3] - [1.0, 0.65, 0.0]) < 0.05).all(axis=-1)
-    assert is_orange.sum() > 500  # The outlines.
+    assert count_orange(picture[..., :3]) > 500  # The outlines.
+    frames = frames_of(tmp_path / "digits.gif")
+    assert len(frames) > 30
+    assert all(count_orange(frame) > 500 for frame in frames[1:])
+    assert np.abs(frames[-1] - frames[0]).mean() > 0.01  # It has moved.
+
+
+def count_orange(picture):
+    return (np.abs(picture - [1.0, 0.65, 0.0]) < 0.1).all(axis=-1).sum()
+
+
+def frames_of(path):
+    """Returns the pictures of a GIF, `[frames, height, width, 3]` from 0 to 1."""
+    with PIL.Image.open(path) as file:
+        frames = []
+        for number in range(file.n_frames):
+            file.seek(number)
+            frames.append(np.asarray(file.convert("RGB")) / 255)
+    return np.array(frames)
+
+
+def test_animation_of_the_readme_is_the_demos_and_small():
+    path = ROOT / "docs/pictures/digits.gif"
+    assert len(frames_of(path)) > 30
+    assert path.stat().st_size < 1_000_000
 
 
 def test_seed_decides_the_results(tmp_path):
