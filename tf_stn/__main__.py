@@ -13,8 +13,13 @@ OPS = (
     "TfStn>Resampler",
     "TfStn>ResamplerGrad",
     "TfStn>ResamplerGradGrad",
+    "TfStn>DisplacementResampler",
+    "TfStn>DisplacementResamplerGrad",
+    "TfStn>DisplacementResamplerGradGrad",
     "TfStn>AffineResampler",
     "TfStn>AffineResamplerGrad",
+    "TfStn>ProjectiveResampler",
+    "TfStn>ProjectiveResamplerGrad",
 )
 
 
@@ -45,7 +50,7 @@ def print_build() -> None:
     print(f"CPU loops   {_library.cpu_isa()}")
     for op in OPS:
         for device, types in registered_kernels(op).items():
-            print(f"{op:<25}  {device}  {' '.join(types)}")
+            print(f"{op:<35}  {device}  {' '.join(types)}")
 
 
 def main() -> None:
