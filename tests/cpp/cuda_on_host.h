@@ -7,8 +7,6 @@
 #ifndef TF_STN_TESTS_CPP_CUDA_ON_HOST_H_
 #define TF_STN_TESTS_CPP_CUDA_ON_HOST_H_
 
-#include <ucontext.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +15,8 @@
 #include <functional>
 #include <memory>
 #include <vector>
+
+#include "tests/cpp/fibres.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -46,7 +46,7 @@ struct Barrier {
 };
 
 struct Fibre {
-  ucontext_t context;
+  Context context;
   char* stack = nullptr;
   Dim3 thread;
   bool done = false;
@@ -67,7 +67,7 @@ struct Block {
   Barrier barrier;
   unsigned int current = 0;
   unsigned int idle_switches = 0;  // Since a fibre last got anywhere.
-  ucontext_t scheduler;
+  Context scheduler;
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_bytes = 0;
   std::function<void()> body;
@@ -110,7 +110,7 @@ inline void AfterSwitch([[maybe_unused]] void* saved, [[maybe_unused]] const voi
 inline void Yield() {
   Fibre& fibre = Current();
   BeforeSwitch(&fibre.sanitizer_stack, block->scheduler_stack, block->scheduler_stack_bytes);
-  swapcontext(&fibre.context, &block->scheduler);
+  Switch(fibre.context, block->scheduler);
   AfterSwitch(fibre.sanitizer_stack, nullptr, nullptr);
 }
 
@@ -132,7 +132,7 @@ inline void FibreMain() {
   Current().done = true;
   block->idle_switches = 0;
   BeforeSwitch(nullptr, block->scheduler_stack, block->scheduler_stack_bytes);
-  setcontext(&block->scheduler);
+  Switch(Current().context, block->scheduler);
 }
 
 inline void Resume(unsigned int thread) {
@@ -140,7 +140,7 @@ inline void Resume(unsigned int thread) {
   Fibre& fibre = block->fibres[thread];
   void* saved = nullptr;
   BeforeSwitch(&saved, fibre.stack, kStackBytes);
-  swapcontext(&block->scheduler, &fibre.context);
+  Switch(block->scheduler, fibre.context);
   AfterSwitch(saved, nullptr, nullptr);
   // A full round in which nobody arrived anywhere: some thread will never come.
   if (++block->idle_switches > 4 * block->fibres.size()) {
@@ -158,13 +158,9 @@ inline char* StackOf(unsigned int thread) {
 
 inline void Prepare(Fibre& fibre, unsigned int thread) {
   fibre.stack = StackOf(thread);
-  getcontext(&fibre.context);
-  fibre.context.uc_stack.ss_sp = fibre.stack;
-  fibre.context.uc_stack.ss_size = kStackBytes;
-  fibre.context.uc_link = nullptr;
   fibre.thread.x = thread;
   fibre.done = false;
-  makecontext(&fibre.context, &FibreMain, 0);
+  Begin(fibre.context, fibre.stack, kStackBytes, &FibreMain);
 }
 
 inline void RunBlock(Block& next) {
