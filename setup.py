@@ -11,6 +11,8 @@ Environment:
   NVCC, CUDA_HOME     Where nvcc is. Otherwise it is looked for in /usr/local/cuda, then among the
                       packages of the extra `cuda`.
   TF_STN_WERROR       If 1, warnings in our files are errors.
+  TF_STN_COMPILER_LAUNCHER
+                      What calls the compilers, such as "ccache".
   CXX, CXXFLAGS       Compiler (g++ 11 or clang 16, or later; default g++) and options that come
                       after our own.
 """
@@ -34,9 +36,11 @@ from toolchain import (
     Cuda,
     build_info,
     can_use_xla,
+    compiler_launcher,
     find_nvcc,
     installed_minor,
     installed_tensorflow,
+    warnings_are_errors,
 )
 
 DEFAULT_TENSORFLOW = "2.21"
@@ -242,7 +246,7 @@ class BuildLibrary(build_ext):
         for source, isa, command in units:
             name = source.removesuffix(".cc").replace("/", "_")
             objects.append(str(folder / f"{name}{isa}.o"))
-            commands.append([*command, "-c", source, "-o", objects[-1]])
+            commands.append([*compiler_launcher(), *command, "-c", source, "-o", objects[-1]])
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             # What takes longest comes first.
             list(pool.map(self.execute_command, reversed(commands)))
@@ -252,7 +256,7 @@ class BuildLibrary(build_ext):
     def host_flags(tensorflow: pathlib.Path, cuda: Cuda | None) -> list[str]:
         return [
             *COMPILE_FLAGS,
-            *(["-Werror"] if os.environ.get("TF_STN_WERROR") == "1" else []),
+            *(["-Werror"] if warnings_are_errors() else []),
             "-D_GLIBCXX_USE_CXX11_ABI=1",
             "-DEIGEN_MAX_ALIGN_BYTES=64",
             *(["-DTF_STN_CUDA"] if cuda else []),
@@ -275,14 +279,7 @@ class BuildLibrary(build_ext):
 
     @staticmethod
     def device_command(cuda: Cuda) -> list[str]:
-        return [
-            str(cuda.nvcc),
-            *CUDA_FLAGS,
-            *(["-Werror=all-warnings"] if os.environ.get("TF_STN_WERROR") == "1" else []),
-            *cuda.architecture_flags,
-            f"--threads={os.cpu_count()}",
-            "-I.",
-        ]
+        return [*cuda.command, *CUDA_FLAGS, "--threads=0", "-I."]
 
     @staticmethod
     def execute_command(command: list[str]) -> None:

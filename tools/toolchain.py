@@ -24,6 +24,16 @@ SAME_AS_BEFORE = (87, 88, 103, 121)
 OLDEST = {"g++": 11, "clang": 16}
 
 
+def compiler_launcher() -> list[str]:
+    """Returns what TF_STN_COMPILER_LAUNCHER names, which calls the compilers, or nothing."""
+    return shlex.split(os.environ.get("TF_STN_COMPILER_LAUNCHER", ""))
+
+
+def warnings_are_errors() -> bool:
+    """Whether a warning in our files fails the build."""
+    return os.environ.get("TF_STN_WERROR") == "1"
+
+
 class Compiler:
     """The C++ compiler that CXX names, by default g++: what it is, and for which processor."""
 
@@ -123,6 +133,12 @@ class Cuda:
             ).stdout
         except (OSError, subprocess.CalledProcessError) as error:
             raise SystemExit(f"{self.nvcc} {option} failed: {error}") from None
+
+    @property
+    def command(self) -> list[str]:
+        """The compiler with the options that the environment asks for."""
+        errors = ["-Werror=all-warnings"] if warnings_are_errors() else []
+        return [str(self.nvcc), *errors, *self.architecture_flags]
 
     @property
     def architecture_flags(self) -> list[str]:

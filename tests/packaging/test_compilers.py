@@ -4,7 +4,7 @@ import re
 
 import pytest
 from repository import ROOT
-from toolchain import OLDEST, Compiler
+from toolchain import OLDEST, Compiler, compiler_launcher
 
 X86_64 = "#define __x86_64__ 1"
 ISAS = {"baseline": [], "avx2": ["-march=x86-64-v3"]}
@@ -70,3 +70,11 @@ def test_documents_say_which_compilers_are_needed():
         text = (ROOT / name).read_text()
         assert re.search(rf"g\+\+ {OLDEST['g++']}\b", text), name
     assert f"clang {OLDEST['clang']}" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize("name, command", [(None, []), ("", []), ("ccache -v", ["ccache", "-v"])])
+def test_a_launcher_calls_the_compilers(monkeypatch, name, command):
+    monkeypatch.delenv("TF_STN_COMPILER_LAUNCHER", raising=False)
+    if name is not None:
+        monkeypatch.setenv("TF_STN_COMPILER_LAUNCHER", name)
+    assert compiler_launcher() == command

@@ -38,6 +38,7 @@ from toolchain import (
     Cuda,
     build_info,
     can_use_xla,
+    compiler_launcher,
     find_nvcc,
     installed_minor,
     installed_tensorflow,
@@ -153,7 +154,7 @@ def write_cuda(minor: str, cuda: Cuda | None) -> None:
         (folder / "_build_info.py").write_text(build_info(minor, cuda))
         (folder / "libcudart_static.a").symlink_to(cuda.runtime)
         # A link would not do: nvcc finds the rest of CUDA by the path it was called by.
-        write_script(folder / "nvcc", str(cuda.nvcc), *cuda.architecture_flags)
+        write_script(folder / "nvcc", *compiler_launcher(), *cuda.command)
 
 
 def copy_rules_cc() -> pathlib.Path:
