@@ -16,13 +16,14 @@ cc_files := $(cc_sources) $(wildcard tests/cpp/*.h tests/cpp/*.cc)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: help demo test test-large test-portable test-gpu fuzz clang aarch64 lint format docs \
+.PHONY: help demo test test-large test-cuda test-portable test-gpu fuzz clang aarch64 lint format docs \
 	check-docs wheel check-wheel release-notes compatibility bazel peers benchmark clean
 
 help:
 	@echo "make demo           train with and without a spatial transformer; results in demo/"
 	@echo "make test           build and run all tests"
 	@echo "make test-large     tests of tensors with more than 2^31 elements, in 16 GiB of memory"
+	@echo "make test-cuda      tests of the GPU kernels, compiled for every architecture"
 	@echo "make test-portable  all tests of the portable implementation, those that take long too"
 	@echo "make fuzz           look for failing inputs; FUZZ_EXAMPLES says how long"
 	@echo "make clang          the C++ tests and libFuzzer, compiled by CLANG"
@@ -47,6 +48,11 @@ test: $(VENV)/installed
 
 test-large: $(VENV)/installed
 	$(bin)/python -m pytest -m large -rs tests/ops/test_large.py $(PYTEST_ARGUMENTS)
+
+# Of the GPU kernels for every architecture that nvcc knows; `make test` compiles for some.
+test-cuda: $(VENV)/installed
+	env -u TF_STN_CUDA_ARCHITECTURES TF_STN_REQUIRE_CUDA=1 TF_STN_TEST_ALL_ARCHITECTURES=1 \
+		$(bin)/python -m pytest tests/gpu $(PYTEST_ARGUMENTS)
 
 # All that runs in TensorFlow's own operations as well, what takes long included.
 test-portable: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""The GPU kernels without a GPU: run on the host, compiled for every architecture, registered.
+"""The GPU kernels without a GPU: run on the host, compiled by nvcc, registered.
 
 With a GPU, all tests of the op run on it as well; see conftest.py.
 """
@@ -43,6 +43,9 @@ HOST_BUILDS = {
         "-DTF_STN_NO_ATOMIC_VECTORS",
     ],
 }
+# For which kernels are compiled here, as all take a quarter of an hour; `make test-cuda` does that.
+# The table is of these.
+SOME_ARCHITECTURES = (75, 90, 120)
 # Threads that a multiprocessor can hold; each has 65,536 registers.
 MOST_THREADS = {75: 1024} | dict.fromkeys((80, 90, 100), 2048)
 OTHER_MOST_THREADS = 1536
@@ -148,8 +151,19 @@ def test_what_is_no_nvcc_or_too_old_is_refused(fake_nvcc, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def compiled(setup_module_of_project, cuda, tmp_path_factory):
-    """The object files for every architecture, and what ptxas reports of their kernels."""
+def architectures(cuda):
+    """Those to compile for: some, or with TF_STN_TEST_ALL_ARCHITECTURES=1 all."""
+    if os.environ.get("TF_STN_TEST_ALL_ARCHITECTURES") == "1":
+        return cuda.architectures
+    return SOME_ARCHITECTURES
+
+
+@pytest.fixture(scope="module")
+def compiled(setup_module_of_project, cuda, architectures, tmp_path_factory):
+    """The object files for these architectures, and what ptxas reports of their kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_STN_CUDA_ARCHITECTURES", ";".join(map(str, architectures)))
+        cuda = type(cuda)(cuda.nvcc)
     folder = tmp_path_factory.mktemp("cuda")
     targets = [str(folder / f"{pathlib.Path(source).stem}.o") for source in SOURCES]
 
@@ -194,10 +208,15 @@ def resources(report):
     return rows
 
 
-def test_kernels_compile_for_every_architecture_without_warnings(compiled, cuda):
+def test_kernels_compile_without_warnings(compiled, architectures):
     _, rows = compiled
-    assert {architecture for _, architecture, *_ in rows} == set(cuda.architectures)
-    assert {90, 100, 120} <= set(cuda.architectures)
+    assert {architecture for _, architecture, *_ in rows} == set(architectures)
+
+
+def test_architectures_are_those_that_the_compiler_knows(cuda, monkeypatch):
+    monkeypatch.delenv("TF_STN_CUDA_ARCHITECTURES", raising=False)
+    known = type(cuda)(cuda.nvcc).architectures
+    assert {*SOME_ARCHITECTURES, 80, 100} <= set(known)
 
 
 def is_general(kernel):
@@ -227,8 +246,8 @@ def eighths_of_threads(kernel):
 def test_kernels_spill_nothing_and_leave_room_for_other_threads(compiled):
     """Launch bounds promise the room; that nothing is spilled for it is the compiler's word."""
     _, rows = compiled
-    assert len([row for row in rows if not is_general(row[0])]) > 1200
-    assert len([row for row in rows if is_general(row[0])]) > 1600
+    assert len([row for row in rows if not is_general(row[0])]) > 450
+    assert len([row for row in rows if is_general(row[0])]) > 600
     for kernel, architecture, registers, stack in rows:
         most_threads = MOST_THREADS.get(architecture, OTHER_MOST_THREADS)
         threads = most_threads * eighths_of_threads(kernel) // 8
@@ -238,13 +257,13 @@ def test_kernels_spill_nothing_and_leave_room_for_other_threads(compiled):
 
 
 def test_table_of_resources_is_current(compiled, cuda):
-    """It has the most registers on any architecture, for indices of 32 bits where there are two."""
+    """It has the most registers on some architectures, for 32-bit indices where there are two."""
     if not cuda.version.startswith("13.0"):
         pytest.skip("the table is of CUDA 13.0")
     _, rows = compiled
     most = {}
-    for kernel, _, registers, _ in rows:
-        if "long" not in kernel:
+    for kernel, architecture, registers, _ in rows:
+        if architecture in SOME_ARCHITECTURES and "long" not in kernel:
             most[kernel] = max(most.get(kernel, 0), registers)
     with TABLE.open() as file:
         table = {row["kernel"]: int(row["registers"]) for row in csv.DictReader(file)}

@@ -317,7 +317,7 @@ def test_dependencies_point_in_one_direction():
         "_checks",
         "_sizes",
     ]
-    order += ["_shapes", "_portable", "_resampler"]
+    order += ["_shapes", "_portable", "_pixels", "_resampler"]
     order += ["_small_matrices", "_grids", "_gradients", "matrices"]
     order += ["_affine_resampler", "_projective_resampler", "_displacement_resampler"]
     order += ["_numbers", "_splines", "fields", "_outside", "metrics", "regularizers"]
