@@ -404,8 +404,8 @@ CASES = {
     | {
         "inputs: images": (lambda: layers.Resampler()(IMAGES), "inputs"),
         "inputs: three": (lambda: layers.Resampler()([IMAGES, WARP, WARP]), "inputs"),
-        "images: integers": (
-            lambda: layers.Resampler()([IMAGES.astype(np.uint8), WARP]),
+        "images: complex numbers": (
+            lambda: layers.Resampler()([IMAGES.astype(np.complex64), WARP]),
             "images",
         ),
     },
