@@ -98,12 +98,11 @@ def resampler(
       unless `tf.config.experimental.enable_op_determinism()` asks for the same bits in every run,
       which takes longer. `warp`: exact between pixel centres and right-hand on them, for
       `"cubic"` exact everywhere, for `"nearest"` zero; zero where the sample is constant outside
-      the image, NaN for a NaN coordinate. `fill_value`: exact. Samples of
-      integers have no gradients: `tf.GradientTape` gives None, and warns that its target is not of
-      floating point. Only the gradients that somebody needs are computed. They are differentiable
-      in turn, in all arguments, and so are theirs, to any order, in forward mode
-      (`tf.autodiff.ForwardAccumulator`) too. Beyond the second order, a graph must know
-      whether `data` are images or volumes.
+      the image, NaN for a NaN coordinate. `fill_value`: exact. Samples of integers have no
+      gradients: `tf.GradientTape` gives None, and warns that its target is not of floating point.
+      Only the gradients that somebody needs are computed. They are differentiable in turn, in all
+      arguments, and so are theirs, to any order, in forward mode (`tf.autodiff.ForwardAccumulator`)
+      too. Beyond the second order, a graph must know whether `data` are images or volumes.
 
     XLA:
       With `jit_compile=True` the same kernels run, and give the same bits, from TensorFlow 2.20 on;
@@ -113,8 +112,7 @@ def resampler(
     Raises:
       TypeError: `data`, `warp` or `fill_value` is of another type.
       ValueError: unknown mode, labels that are not to be sampled by `"nearest"`, or a `fill_value`
-        that does not fit; in graph mode also mismatched
-        shapes.
+        that does not fit; in graph mode also mismatched shapes.
       tf.errors.InvalidArgumentError: mismatched shapes, or an image without pixels where there
         are points.
 

@@ -87,7 +87,7 @@ def _palette() -> PIL.Image.Image:
 def _pictures(
     frames: list[Frame], images: np.ndarray, labels: np.ndarray
 ) -> Iterator[PIL.Image.Image]:
-    """Draws each frame; the same figure with other numbers, which takes a tenth of the time."""
+    """Draws each frame: the same figure with other numbers, which is quicker than a new one."""
     figure, panels = plt.subplots(2, len(images), figsize=(10, 2.7), layout="constrained", dpi=DPI)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])

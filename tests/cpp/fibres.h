@@ -1,7 +1,7 @@
 // Contexts of execution that give way to each other.
 //
-// The C library's own ask the kernel for the mask of signals at every switch, which takes longer
-// than what most fibres of a test have to do.  So on x86-64 they are switched here.
+// The C library's own ask the kernel for the mask of signals at every switch, and most fibres of a
+// test have little else to do.  So on x86-64 they are switched here.
 
 #ifndef TF_STN_TESTS_CPP_FIBRES_H_
 #define TF_STN_TESTS_CPP_FIBRES_H_

@@ -43,7 +43,8 @@ HOST_BUILDS = {
         "-DTF_STN_NO_ATOMIC_VECTORS",
     ],
 }
-# For which kernels are compiled here, as all take a quarter of an hour; `make test-cuda` does that.
+# For which kernels are compiled here, since all take several times as long; `make test-cuda`
+# compiles for these too.
 # The table is of these.
 SOME_ARCHITECTURES = (75, 90, 120)
 # Threads that a multiprocessor can hold; each has 65,536 registers.

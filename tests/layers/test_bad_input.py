@@ -39,7 +39,7 @@ def sampler(function, *others):
         "data: ragged": (lambda: call(RAGGED), "data"),
         "data: unequal rows": (lambda: call(UNEQUAL), "data"),
         "data: complex": (lambda: call(COMPLEX), "data"),
-        "data: integers": (lambda: call(IMAGES.astype(np.int32)), "data"),
+        "data: labels, blended": (lambda: call(IMAGES.astype(np.int32)), "data"),
         "data: no batch": (lambda: call(IMAGES[0]), "data"),
         "interpolation: unknown": (lambda: call(interpolation="bilinear"), "interpolation"),
         "interpolation: none": (lambda: call(interpolation=None), "interpolation"),
